@@ -1,0 +1,363 @@
+//! The whole collector put together: who is started, in which order, and how all of them end.
+//!
+//! Start: journal → replay → spool directory → "away" → listen. Stop: not ready → goodbye to links and
+//! event streams → requests under way end → the keeper's last commit; all inside one deadline, then cut.
+//!
+//! Invariant: nothing is spawned anywhere else; whoever is spawned here is waited for here.
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use lastbeat_engine::Rules;
+use lastbeat_wire::reply::{Bye, ByeReason};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::{debug, error, info, warn};
+
+use crate::clock::{self, Clock};
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::error::RunError;
+use crate::impatient::Impatient;
+use crate::ingest;
+use crate::journal::Journal;
+use crate::keeper::inbox::{self, Message};
+use crate::keeper::{Keeper, TICK};
+use crate::snapshot::Identity;
+use crate::views::{self, AppState};
+use crate::{access, spool};
+
+/// The most connections at once; each costs a file descriptor and some KiB.
+const CONNECTIONS_MAX: usize = 16_384;
+/// A peer that has not sent the head of a request by then is cut (slow by malice or by a dead network).
+const HEAD_MAX: Duration = Duration::from_secs(10);
+/// A peer that takes nothing of its answer for this long is cut: a reader of events that stalled.
+const TAKE_MAX: Duration = Duration::from_secs(10);
+/// What one connection may have waiting in a direction; 1,000 stalled readers of events hold 64 MiB.
+const BUFFER_MAX_BYTES: usize = 64 * 1024;
+/// Pause after an accept that failed: without file descriptors it would fail again at once, and spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Everything that is open when the collector stops has this long, times the scale.
+const STOP_MAX: Duration = Duration::from_secs(10);
+/// What was cut then ends as soon as it is polled; only a fault of our own holds it for longer.
+const CUT_MAX: Duration = Duration::from_secs(1);
+/// The keeper's last commit may take this long more: it is what all acknowledgements rest on.
+const LAST_COMMIT_MAX: Duration = Duration::from_secs(10);
+/// How often the spool directory is read.
+const SPOOL_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs a collector on a listening socket until `shutdown` resolves, then takes leave of everybody.
+///
+/// Needs a tokio runtime with I/O and time. When it returns without an error, everything acknowledged as
+/// durable is in the journal, nothing it started runs any more, and the data directory is free for a successor.
+///
+/// # Errors
+/// When the journal or the socket cannot be used, or the keeper fails.
+pub async fn run(
+    config: Config,
+    listener: std::net::TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    run_then(config, listener, shutdown, || {}).await
+}
+
+/// [`run`] that calls `opened` once, as soon as the journal is open and requests are answered; never when it
+/// fails or is asked to stop before.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_then(
+    config: Config,
+    listener: std::net::TcpListener,
+    shutdown: impl Future<Output = ()>,
+    opened: impl FnOnce(),
+) -> Result<(), RunError> {
+    let listener = to_tokio(listener).map_err(|source| RunError::Listener { source })?;
+    let listen = listener.local_addr().map_err(|source| RunError::Listener { source })?;
+    let mut parts = start(&config, listen)?;
+    let state = parts.state.clone();
+    let mut shutdown = pin!(shutdown);
+
+    let is_open = tokio::select! {
+        // First, because it tells why: the keeper says so before its inbox is gone.
+        biased;
+        gone = &mut parts.keeper_done => Err(keeper_error(gone)),
+        outcome = open(&config, &state) => outcome.map(|()| true),
+        // Asked to stop before it began: nobody is there to say goodbye to.
+        () = &mut shutdown => Ok(false),
+    }?;
+    let mut outcome = Ok(());
+    if is_open {
+        parts.ready.send_replace(true);
+        info!(%listen, collector = %state.identity.id, epoch = state.identity.epoch, "the collector watches");
+        state.tracker.spawn(read_spool(config.clone(), state.clone()));
+        state.tracker.spawn(accept(listener, app(state.clone()), state.clone()));
+        opened();
+        tokio::select! {
+            () = &mut shutdown => {}
+            gone = &mut parts.keeper_done => outcome = Err(keeper_error(gone)),
+        }
+        take_leave(&config, &parts).await;
+    }
+    // The keeper's own error is told first; it then has nothing left to commit.
+    outcome.and(end_keeper(&mut parts).await)
+}
+
+/// All routes; needs no port.
+pub(crate) fn app(state: AppState) -> Router {
+    Router::new()
+        .merge(ingest::door::routes())
+        .merge(ingest::link::routes())
+        .merge(views::api::routes())
+        .merge(views::metrics::routes())
+        .merge(views::health::routes())
+        .merge(views::page::routes())
+        .merge(views::live::routes())
+        .fallback(access::not_found)
+        .method_not_allowed_fallback(access::method_not_allowed)
+        .layer(CatchPanicLayer::custom(access::panicked))
+        .layer(from_fn_with_state(state.clone(), access::guard))
+        .with_state(state)
+}
+
+/// Runs what may block where blocking is allowed; none when the runtime is going down.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+/// What was started, and the handles to end it by.
+pub(crate) struct Parts {
+    pub(crate) state: AppState,
+    pub(crate) ready: watch::Sender<bool>,
+    pub(crate) bye: watch::Sender<Option<Bye>>,
+    keeper_done: oneshot::Receiver<Result<(), RunError>>,
+}
+
+/// Opens the journal and starts the keeper on its own thread: commits block.
+pub(crate) fn start(config: &Config, listen: SocketAddr) -> Result<Parts, RunError> {
+    let (journal, opening) =
+        Journal::open(&config.data_dir).map_err(|source| RunError::Journal { source })?;
+    let clock = Clock::continue_after(opening.last_mark);
+    let identity = Identity { id: opening.collector_id, epoch: opening.epoch, started: clock.started() };
+    let counters = Arc::new(Counters::default());
+    let reader = journal.reader();
+    let (inbox, mail) = inbox::inbox();
+    let keeper = Keeper::new(
+        journal,
+        opening,
+        clock.clone(),
+        Rules::scaled(config.scale),
+        config.scale,
+        Arc::clone(&counters),
+    );
+    let published = keeper.subscribe();
+    let (done, keeper_done) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("keeper".into())
+        .spawn(move || {
+            let outcome = keeper.run(&mail).map_err(|source| RunError::Journal { source });
+            // Nobody listens only when `run` was dropped half-way.
+            let _ = done.send(outcome);
+        })
+        .map_err(|source| RunError::StartKeeper { source })?;
+    let (ready, is_ready) = watch::channel(false);
+    let (bye, said) = watch::channel(None);
+    let state = AppState {
+        published,
+        bye: said,
+        stop: CancellationToken::new(),
+        tracker: TaskTracker::new(),
+        ready: is_ready,
+        clock,
+        inbox,
+        counters,
+        journal: reader,
+        identity,
+        listen,
+        links: Arc::new(Semaphore::new(ingest::link::LINKS_MAX)),
+    };
+    Ok(Parts { state, ready, bye, keeper_done })
+}
+
+/// Reads what waited on disk, then ends the absence: the keeper judges from here on, by the pulse.
+///
+/// # Errors
+/// When the keeper is gone.
+pub(crate) async fn open(config: &Config, state: &AppState) -> Result<(), RunError> {
+    let inbox = &state.inbox;
+    spool::pass(&config.spool_dir, inbox, &state.counters, &mut spool::Unreadable::default()).await;
+    let (done, watching) = oneshot::channel();
+    inbox.send(Message::Watch { done }, 0).await.map_err(|_| RunError::KeeperGone)?;
+    watching.await.map_err(|_| RunError::KeeperGone)?;
+    state.tracker.spawn(pulse(state.clone()));
+    Ok(())
+}
+
+fn keeper_error(gone: Result<Result<(), RunError>, oneshot::error::RecvError>) -> RunError {
+    match gone {
+        Ok(Err(error)) => error,
+        Ok(Ok(())) | Err(_) => RunError::KeeperGone,
+    }
+}
+
+async fn read_spool(config: Config, state: AppState) {
+    let mut unreadable = spool::Unreadable::default();
+    let mut every = tokio::time::interval(SPOOL_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut bye = state.bye.clone();
+    loop {
+        tokio::select! {
+            _ = bye.wait_for(Option::is_some) => return,
+            _ = every.tick() => {}
+        }
+        tokio::select! {
+            () = spool::pass(&config.spool_dir, &state.inbox, &state.counters, &mut unreadable) => {}
+            // The keeper may hang in a commit. The files stay, and what was journaled of them is known then.
+            () = state.stop.cancelled() => return,
+        }
+    }
+}
+
+/// Tells the keeper that the tasks of this runtime are at work, through the same queue that facts come by and
+/// behind those that wait for room. One pulse waits at a time; one that is held up is late, which is the point.
+///
+/// It ends with the goodbye: the links are told to go then, so their silence says nothing.
+async fn pulse(state: AppState) {
+    let mut every = tokio::time::interval(TICK);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut bye = state.bye.clone();
+    let pulses = async {
+        loop {
+            every.tick().await;
+            let (taken, was_taken) = oneshot::channel();
+            // Refused and dropped only by a keeper that is gone.
+            if state.inbox.send(Message::Pulse { taken }, 0).await.is_err() || was_taken.await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = pulses => {}
+        _ = bye.wait_for(Option::is_some) => {}
+    }
+}
+
+fn to_tokio(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+async fn accept(listener: TcpListener, app: Router, state: AppState) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut bye = state.bye.clone();
+    loop {
+        let accepted = tokio::select! {
+            _ = bye.wait_for(Option::is_some) => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => match Arc::clone(&room).try_acquire_owned() {
+                Ok(place) => {
+                    let serving = serve(stream, app.clone(), state.clone());
+                    state.tracker.spawn(async move {
+                        serving.await;
+                        drop(place);
+                    });
+                }
+                Err(_) => {
+                    state.counters.connections_refused.bump();
+                    debug!(%peer, "too many connections: one is closed unheard");
+                }
+            },
+            // The peer of one connection went away; the next may be there already.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, app: Router, state: AppState) {
+    // Frames are small and awaited: Nagle's delay would be added to every acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX).max_buf_size(BUFFER_MAX_BYTES);
+    let service = TowerToHyperService::new(app);
+    let mut connection = pin!(
+        builder.serve_connection(TokioIo::new(Impatient::new(stream, TAKE_MAX)), service).with_upgrades()
+    );
+    let mut bye = state.bye.clone();
+    tokio::select! {
+        ended = connection.as_mut() => return log_end(ended),
+        () = state.stop.cancelled() => return,
+        _ = bye.wait_for(Option::is_some) => connection.as_mut().graceful_shutdown(),
+    }
+    tokio::select! {
+        ended = connection.as_mut() => log_end(ended),
+        () = state.stop.cancelled() => {}
+    }
+}
+
+fn log_end(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        debug!(%error, "a connection ended early");
+    }
+}
+
+/// Says goodbye to everybody and waits for them, up to the deadline; what is left then is cut.
+async fn take_leave(config: &Config, parts: &Parts) {
+    parts.ready.send_replace(false);
+    let bye = match config.back_by {
+        Some(within) => {
+            Bye { reason: ByeReason::Restarting, back_by: Some(clock::wall_in(within).to_string()) }
+        }
+        None => Bye { reason: ByeReason::Stopped, back_by: None },
+    };
+    info!(reason = ?bye.reason, back_by = bye.back_by, "the collector takes its leave");
+    parts.bye.send_replace(Some(bye));
+    let tracker = &parts.state.tracker;
+    tracker.close();
+    if tokio::time::timeout(STOP_MAX.mul_f64(config.scale), tracker.wait()).await.is_err() {
+        warn!(open = tracker.len(), "the deadline passed: what is still open is cut");
+        parts.state.stop.cancel();
+        if tokio::time::timeout(CUT_MAX, tracker.wait()).await.is_err() {
+            error!(open = tracker.len(), "some of it did not end when it was cut");
+        }
+    }
+}
+
+/// Lets the keeper take what still waits and commit it.
+pub(crate) async fn end_keeper(parts: &mut Parts) -> Result<(), RunError> {
+    if parts.keeper_done.is_terminated() {
+        return Ok(());
+    }
+    let last_commit = async {
+        // A keeper that is gone already has told why.
+        let _ = parts.state.inbox.send(Message::Stop, 0).await;
+        (&mut parts.keeper_done).await
+    };
+    match tokio::time::timeout(LAST_COMMIT_MAX, last_commit).await {
+        Ok(Ok(ended)) => ended,
+        Ok(Err(_)) => Err(RunError::KeeperGone),
+        Err(_) => {
+            error!("the last commit did not come to an end");
+            Err(RunError::KeeperGone)
+        }
+    }
+}

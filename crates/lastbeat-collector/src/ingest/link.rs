@@ -1,0 +1,182 @@
+//! `GET /v1/link`: the WebSocket of clients and witnesses.
+//!
+//! Each message holds what a request's body would hold, and is answered by one receipt. The socket itself
+//! is evidence: when the newest link of a voice closes without a final, its run is unreachable at once.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use lastbeat_wire::envelope::{BATCH_MAX_BYTES, Batch};
+use lastbeat_wire::reply::{Bye, ByeReason, Frame, Receipt};
+use lastbeat_wire::{Code, RunId, Source, decode_batch};
+use tokio::sync::watch;
+
+use super::door;
+use crate::access;
+use crate::error::Refused;
+use crate::keeper::inbox::{self, Via};
+use crate::views::AppState;
+
+/// With axum's default of 128 KiB a thousand links would take 137 MB.
+const READ_BUFFER_BYTES: usize = 1024;
+/// A link that says nothing for this long is closed; the longest beat interval is 60 s.
+const IDLE_MAX: Duration = Duration::from_secs(300);
+/// A peer that takes no answer for this long is cut, so that it holds no receipts.
+const SEND_MAX: Duration = Duration::from_secs(10);
+/// The most voices one link speaks for: a client, or a witness with its children.
+const VOICES_MAX: usize = 64;
+
+/// The most links at once; each takes a file descriptor and about 3 KB.
+pub(crate) const LINKS_MAX: usize = 262_144;
+
+/// Numbers links in the order they came; the newest of a voice is the one that counts.
+static LINKS: AtomicU64 = AtomicU64::new(1);
+
+/// The routes.
+pub(crate) fn routes() -> Router<AppState> {
+    Router::new().route("/v1/link", get(link))
+}
+
+async fn link(State(state): State<AppState>, request: Request) -> Result<Response, Refused> {
+    access::own_origin(request.headers())?;
+    if state.bye.borrow().is_some() {
+        return Err(inbox::stopping().into());
+    }
+    let (mut parts, _) = request.into_parts();
+    let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &state).await else {
+        return Err(Refused::new(Code::BadQuery, "a link begins with a WebSocket upgrade"));
+    };
+    let place = Arc::clone(&state.links)
+        .try_acquire_owned()
+        .map_err(|_| Refused::new(Code::Overloaded, "too many links are open"))?;
+    let number = LINKS.fetch_add(1, Ordering::Relaxed);
+    let tracker = state.tracker.clone();
+    let upgraded = upgrade
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .max_message_size(BATCH_MAX_BYTES)
+        .max_frame_size(BATCH_MAX_BYTES)
+        .on_upgrade(move |socket| {
+            tracker.track_future(async move {
+                serve(state, socket, number).await;
+                drop(place);
+            })
+        });
+    Ok(upgraded.into_response())
+}
+
+/// Why a link is over.
+enum Over {
+    /// The peer left, fell silent or broke the protocol.
+    Closed,
+    /// The collector goes.
+    Bye(Bye),
+    /// The collector's time for goodbyes is over.
+    Cut,
+}
+
+async fn serve(state: AppState, mut socket: WebSocket, number: u64) {
+    let mut voices = BTreeSet::new();
+    let over = tokio::select! {
+        over = talk(&state, &mut socket, number, &mut voices) => over,
+        () = state.stop.cancelled() => Over::Cut,
+    };
+    let last_words = async {
+        match over {
+            Over::Closed => {
+                let voices = voices.into_iter().collect();
+                // Only a keeper that is gone refuses; then nobody judges any more.
+                let _ = state.inbox.send(inbox::Message::Unlinked { link: number, voices }, 0).await;
+            }
+            // Our own going says nothing of the runs.
+            Over::Bye(bye) => farewell(&mut socket, bye).await,
+            Over::Cut => {}
+        }
+    };
+    tokio::select! {
+        () = last_words => {}
+        // A peer that takes no goodbye, or a keeper that takes nothing, must not keep the collector.
+        () = state.stop.cancelled() => {}
+    }
+}
+
+async fn talk(
+    state: &AppState,
+    socket: &mut WebSocket,
+    number: u64,
+    voices: &mut BTreeSet<(RunId, Source)>,
+) -> Over {
+    let mut bye = state.bye.clone();
+    loop {
+        let received = tokio::select! {
+            biased;
+            bye = said(&mut bye) => return Over::Bye(bye),
+            received = tokio::time::timeout(IDLE_MAX, socket.recv()) => received,
+        };
+        let receipt = match received {
+            Ok(Some(Ok(Message::Text(text)))) => take(state, text.as_bytes(), number, voices).await,
+            Ok(Some(Ok(Message::Binary(bytes)))) => take(state, &bytes, number, voices).await,
+            // The WebSocket layer answers pings by itself.
+            Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => continue,
+            Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) | Err(_) => return Over::Closed,
+        };
+        if !send(socket, &Frame::Receipt(receipt)).await {
+            return Over::Closed;
+        }
+    }
+}
+
+/// Takes one message; whatever is wrong with it, the link lives on.
+async fn take(
+    state: &AppState,
+    bytes: &[u8],
+    number: u64,
+    voices: &mut BTreeSet<(RunId, Source)>,
+) -> Receipt {
+    let read = match decode_batch(bytes) {
+        Ok(Batch::One(read)) => vec![*read],
+        Ok(Batch::Many(read)) => read,
+        Err(refusal) => vec![Err(refusal)],
+    };
+    let (envelopes, places) = door::sort_out(state, read);
+    for id in envelopes.iter().map(|decoded| decoded.envelope.id()) {
+        if voices.len() < VOICES_MAX {
+            voices.insert((id.run_id, id.source));
+        }
+    }
+    let answered = state.inbox.submit(envelopes, Via::Link(number), bytes.len()).await;
+    let receipt = door::receipt(door::put_back(places, answered.unwrap_or_default()));
+    door::count(state, &receipt);
+    receipt
+}
+
+/// Waits for the collector's own goodbye.
+async fn said(bye: &mut watch::Receiver<Option<Bye>>) -> Bye {
+    match bye.wait_for(Option::is_some).await.map(|said| said.clone()) {
+        Ok(Some(bye)) => bye,
+        // The collector went without a word: it was stopped.
+        Ok(None) | Err(_) => Bye { reason: ByeReason::Stopped, back_by: None },
+    }
+}
+
+async fn farewell(socket: &mut WebSocket, bye: Bye) {
+    let code = match bye.reason {
+        ByeReason::Restarting => close_code::RESTART,
+        ByeReason::Stopped => close_code::AWAY,
+    };
+    if send(socket, &Frame::Bye(bye)).await {
+        let close = Message::Close(Some(CloseFrame { code, reason: "".into() }));
+        let _ = tokio::time::timeout(SEND_MAX, socket.send(close)).await;
+    }
+}
+
+async fn send(socket: &mut WebSocket, frame: &Frame) -> bool {
+    let Ok(text) = serde_json::to_string(frame) else { return false };
+    matches!(tokio::time::timeout(SEND_MAX, socket.send(Message::Text(text.into()))).await, Ok(Ok(())))
+}

@@ -1,0 +1,130 @@
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::trial::{Trial, envelope, run, start};
+
+async fn with_two_workers() -> Trial {
+    let trial = Trial::new().await;
+    let mut other = envelope(run(2), "self", 1, start());
+    other["worker"] = json!("second");
+    let mut gone = envelope(run(2), "self", 2, json!({ "type": "final", "class_hint": "crashed" }));
+    gone["worker"] = json!("second");
+    trial
+        .post(json!([
+            envelope(run(1), "self", 1, start()),
+            envelope(run(1), "self", 2, json!({ "type": "ready" })),
+            other,
+            gone,
+        ]))
+        .await;
+    trial.until(|snapshot| snapshot.roster.workers().len() == 2).await;
+    trial
+}
+
+fn names(body: &str) -> Vec<String> {
+    let body: Value = serde_json::from_str(body).unwrap();
+    let workers = body["workers"].as_array().unwrap().iter();
+    workers.map(|worker| worker["worker"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn workers_come_failed_first_and_in_windows() {
+    let trial = with_two_workers().await;
+    for (path, expected) in [
+        ("/v1/workers", vec!["second", "main"]),
+        ("/v1/workers?limit=1", vec!["second"]),
+        ("/v1/workers?limit=1&after=trader/second", vec!["main"]),
+        ("/v1/workers?after=trader/main", vec![]),
+        ("/v1/workers?condition=live", vec!["main"]),
+        ("/v1/workers?service=other", vec![]),
+    ] {
+        let (status, body) = trial.get(path).await;
+        assert_eq!(
+            (status.as_u16(), names(&body)),
+            (200, expected.into_iter().map(String::from).collect()),
+            "{path}"
+        );
+    }
+    for path in ["limit=0", "limit=x", "limit=1001", "condition=fine", "after=a/b", "order=name"] {
+        let (status, body) = trial.get(&format!("/v1/workers?{path}")).await;
+        assert_eq!(status.as_u16(), 400, "{path}");
+        assert!(body.contains(r#""code":"bad_query""#), "{path}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_shown_with_its_facts_as_they_were_sent() {
+    let trial = with_two_workers().await;
+    let (status, body) = trial.get(&format!("/v1/runs/{}", run(1))).await;
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(status.as_u16(), 200);
+    assert_eq!((&body["worker"], &body["run"]["state"]), (&json!("main"), &json!("running")));
+    assert_eq!(body["facts"][0]["signal"], start());
+    assert_eq!(body["facts"].as_array().unwrap().len(), 2);
+    for path in
+        ["/v1/runs/7", &format!("/v1/runs/{}", run(9)), "/v1/workers/trader/none", "/v1/workers/x/y/runs"]
+    {
+        assert_eq!(trial.get(path).await.0.as_u16(), 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn it_is_ready_only_while_it_takes_facts() {
+    let trial = Trial::new().await;
+    assert_eq!(trial.get("/readyz").await.0.as_u16(), 200);
+    trial.parts.ready.send_replace(false);
+    assert_eq!(trial.get("/readyz").await.0.as_u16(), 503);
+    assert_eq!(trial.get("/healthz").await.0.as_u16(), 200);
+}
+
+#[tokio::test]
+async fn metrics_say_what_the_snapshot_says_and_counters_are_born_at_zero() {
+    let trial = with_two_workers().await;
+    trial.post("{").await;
+    let (status, text) = trial.get("/metrics").await;
+    assert_eq!(status.as_u16(), 200);
+    for line in [
+        r#"lastbeat_worker_state{service="trader",worker="main",state="live"} 1"#,
+        r#"lastbeat_worker_state{service="trader",worker="main",state="failed"} 0"#,
+        r#"lastbeat_workers{service="trader",state="failed"} 1"#,
+        r#"lastbeat_endings_total{service="trader",class="crashed"} 1"#,
+        r#"lastbeat_endings_total{service="trader",class="lost"} 0"#,
+        r#"lastbeat_restart_promises_total{service="trader",kept="false"} 0"#,
+        r#"lastbeat_worker_info{service="trader",worker="main",version="1.2",host="h1",environment=""} 1"#,
+        r#"lastbeat_alerts{name="LastbeatWorkerFailed",severity="page",service="trader",worker="second",host="h1"} 1"#,
+        r#"lastbeat_collector_rejected_total{code="malformed_json"} 1"#,
+        r#"lastbeat_collector_rejected_total{code="overloaded"} 0"#,
+        "lastbeat_collector_journal_append_seconds_count 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn promtool_finds_nothing_to_say_about_the_metrics() {
+    let trial = with_two_workers().await;
+    let cause = json!({ "kind": "operator", "who": "ops" });
+    trial
+        .post(json!([
+            envelope(run(1), "self", 3, json!({ "type": "asked", "cause": cause })),
+            envelope(run(1), "self", 4, json!({ "type": "final", "class_hint": "shutdown", "cause": cause })),
+        ]))
+        .await;
+    trial.until(|snapshot| !snapshot.roster.counts().shutdown_durations.is_empty()).await;
+    let (_, text) = trial.get("/metrics").await;
+    assert!(text.contains("lastbeat_shutdown_duration_seconds_bucket"));
+    let checker = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut checker = checker.expect("promtool, of Debian's `prometheus`; ./tests/run installs it");
+    checker.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let checked = checker.wait_with_output().unwrap();
+    let said =
+        String::from_utf8_lossy(&checked.stderr).into_owned() + &String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.success() && said.trim().is_empty(), "{said}");
+}

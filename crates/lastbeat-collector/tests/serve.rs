@@ -1,0 +1,185 @@
+//! A collector on a real port: links, goodbyes, and an end that waits for nobody for ever.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use lastbeat_collector::{Config, RunError, run};
+use lastbeat_wire::reply::{Bye, ByeReason, Frame};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tungstenite::{Message, WebSocket, client};
+
+const RUN: &str = "0190d1f0-0000-7000-8000-000000000001";
+/// No event of these tests takes longer than this; a wait that does has failed.
+const LIMIT: Duration = Duration::from_secs(20);
+
+struct Served {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    ended: tokio::task::JoinHandle<Result<(), RunError>>,
+}
+
+impl Served {
+    fn start(dir: &TempDir, back_by: Option<Duration>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let config =
+            Config { back_by, scale: 0.1, ..Config::new(dir.path().join("data"), dir.path().join("spool")) };
+        let ended = tokio::spawn(run(config, listener, async {
+            let _ = stopped.await;
+        }));
+        Self { address, stop, ended }
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        tokio::time::timeout(LIMIT, self.ended).await.unwrap().unwrap().unwrap();
+    }
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream
+}
+
+fn get(address: SocketAddr, path: &str) -> Value {
+    let mut stream = connect(address);
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (_, body) = text.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str(body).unwrap_or_else(|_| panic!("{text}"))
+}
+
+fn link(address: SocketAddr) -> WebSocket<TcpStream> {
+    client(format!("ws://{address}/v1/link"), connect(address)).unwrap().0
+}
+
+fn say(link: &mut WebSocket<TcpStream>, seq: u64, signal: &Value) -> Frame {
+    let envelope = json!({ "v": 1, "run_id": RUN, "source": "self", "seq": seq,
+        "service": "trader", "worker": "main", "signal": signal });
+    link.send(Message::text(envelope.to_string())).unwrap();
+    hear(link)
+}
+
+fn hear(link: &mut WebSocket<TcpStream>) -> Frame {
+    serde_json::from_str(link.read().unwrap().to_text().unwrap()).unwrap()
+}
+
+fn start() -> Value {
+    json!({ "type": "start", "capabilities": ["goodbye"] })
+}
+
+/// Reads a path until something holds of it, one answer after the other.
+fn until(address: SocketAddr, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    for _ in 0..2_000 {
+        let answer = get(address, path);
+        if holds(&answer) {
+            return answer;
+        }
+        std::thread::yield_now();
+    }
+    panic!("{path} never came to hold: {}", get(address, path));
+}
+
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_is_acknowledged_and_its_close_is_seen_at_once() {
+    let dir = TempDir::new().unwrap();
+    let served = Served::start(&dir, None);
+    let address = served.address;
+    on_a_thread(move || {
+        let mut first = link(address);
+        let Frame::Receipt(receipt) = say(&mut first, 1, &start()) else { panic!() };
+        assert!(receipt.acks[0].durable);
+        let Frame::Receipt(receipt) = say(&mut first, 2, &json!({ "type": "beat" })) else { panic!() };
+        assert!(!receipt.acks[0].durable);
+        let Frame::Receipt(receipt) = say(&mut first, 3, &json!({ "type": "no such thing" })) else {
+            panic!()
+        };
+        assert_eq!(receipt.rejected[0].code, "unknown_type");
+        say(&mut first, 3, &json!({ "type": "ready" }));
+        until(address, "/v1/workers/trader/main", |worker| worker["condition"] == "live");
+
+        // A newer link of the same voice counts; the close of the older one says nothing.
+        let mut second = link(address);
+        say(&mut second, 1, &start());
+        drop(first);
+        say(&mut second, 4, &json!({ "type": "beat" }));
+        drop(second);
+        until(address, "/v1/workers/trader/main", |worker| worker["condition"] == "unreachable");
+        let detail = get(address, &format!("/v1/runs/{RUN}"));
+        let closed = detail["facts"].as_array().unwrap().iter();
+        assert_eq!(closed.filter(|fact| fact["signal"]["type"] == "link_closed").count(), 1);
+    })
+    .await;
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_says_goodbye_to_links_and_closes_them_with_the_code_of_its_reason() {
+    for (back_by, reason, code) in
+        [(None, ByeReason::Stopped, 1001), (Some(Duration::from_secs(30)), ByeReason::Restarting, 1012)]
+    {
+        let dir = TempDir::new().unwrap();
+        let served = Served::start(&dir, back_by);
+        let address = served.address;
+        let mut linked = on_a_thread(move || {
+            let mut linked = link(address);
+            say(&mut linked, 1, &start());
+            linked
+        })
+        .await;
+        served.stop().await;
+        on_a_thread(move || {
+            let Frame::Bye(Bye { reason: said, back_by: promised }) = hear(&mut linked) else { panic!() };
+            assert_eq!((said, promised.is_some()), (reason, back_by.is_some()));
+            let Message::Close(Some(close)) = linked.read().unwrap() else { panic!() };
+            assert_eq!(u16::from(close.code), code);
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_keeps_a_collector_from_stopping() {
+    let dir = TempDir::new().unwrap();
+    let served = Served::start(&dir, None);
+    let address = served.address;
+    let held = on_a_thread(move || {
+        get(address, "/healthz");
+        let silent = connect(address);
+        let mut slow = connect(address);
+        slow.write_all(b"POST /v1/beats HTTP/1.1\r\nHost: x\r\nContent-Le").unwrap();
+        let mut halfway = connect(address);
+        write!(halfway, "POST /v1/beats HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n")
+            .unwrap();
+        halfway.write_all(b"Content-Length: 900\r\n\r\n{").unwrap();
+        let mut stalled = link(address);
+        say(&mut stalled, 1, &start());
+        (silent, slow, halfway, stalled)
+    })
+    .await;
+    served.stop().await;
+    drop(held);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_directory_in_use_is_said_to_be() {
+    let dir = TempDir::new().unwrap();
+    let served = Served::start(&dir, None);
+    let address = served.address;
+    on_a_thread(move || get(address, "/healthz")).await;
+    let second = Served::start(&dir, None);
+    let failed = tokio::time::timeout(LIMIT, second.ended).await.unwrap().unwrap().unwrap_err();
+    let RunError::Journal { source } = failed else { panic!("{failed}") };
+    assert!(source.to_string().starts_with("another collector works on the data directory"));
+    served.stop().await;
+}

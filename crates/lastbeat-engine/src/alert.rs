@@ -1,0 +1,202 @@
+//! Alerts: one pure function of a worker's runs and the moment.
+//!
+//! Invariant: no state of its own. What was open and when it was resolved follows from the endings, the
+//! successors and the amendments, so replay and live agree.
+
+use std::sync::Arc;
+
+use crate::ending::{Class, Severity, words};
+use crate::moment::Moment;
+use crate::rules::Rules;
+use crate::run::{PromiseState, Run};
+use crate::words::{class_words, span};
+use crate::worker::Worker;
+
+words! {
+    /// The names our rules and `/v1/alerts` share.
+    AlertName {
+        /// A page-class ending.
+        WorkerFailed = "LastbeatWorkerFailed",
+        /// A broken promise.
+        RestartOverdue = "LastbeatRestartOverdue",
+        /// An agent crashed or was cancelled unexpectedly.
+        AgentFailed = "LastbeatAgentFailed",
+        /// Beats go on, work does not.
+        Hung = "LastbeatHung",
+        /// In state T for over a minute.
+        Suspended = "LastbeatSuspended",
+        /// Five bad endings in a minute.
+        CrashLoop = "LastbeatCrashLoop",
+        /// Its witness left without an exit.
+        Orphaned = "LastbeatOrphaned",
+        /// A stop that was not clean.
+        CleanupNotClean = "LastbeatCleanupNotClean",
+        /// Exit 0 without a goodbye.
+        ExitedSilently = "LastbeatExitedSilently",
+    }
+}
+
+impl AlertName {
+    /// How loud it is.
+    #[must_use]
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::WorkerFailed
+            | Self::RestartOverdue
+            | Self::AgentFailed
+            | Self::Hung
+            | Self::Suspended
+            | Self::CrashLoop => Severity::Page,
+            Self::CleanupNotClean | Self::ExitedSilently | Self::Orphaned => Severity::Ticket,
+        }
+    }
+
+    const fn of_class(class: Class) -> Option<Self> {
+        match class {
+            Class::Completed | Class::Shutdown | Class::Superseded => None,
+            Class::ShutdownDegraded | Class::ShutdownAborted => Some(Self::CleanupNotClean),
+            Class::ExitedSilently => Some(Self::ExitedSilently),
+            Class::ShutdownTimeout
+            | Class::Crashed
+            | Class::Killed
+            | Class::OomKilled
+            | Class::Watchdog
+            | Class::StartFailed
+            | Class::Lost
+            // The next storey: one alert for the host, instead of its workers'.
+            | Class::HostLost
+            | Class::HostRebooted => Some(Self::WorkerFailed),
+        }
+    }
+}
+
+/// One alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alert {
+    /// Its name.
+    pub name: AlertName,
+    /// The service.
+    pub service: Arc<str>,
+    /// The worker.
+    pub worker: Arc<str>,
+    /// The host of the run it speaks of.
+    pub host: Option<String>,
+    /// Since when.
+    pub since: Moment,
+    /// When it was resolved; none while open.
+    pub resolved: Option<Moment>,
+    /// Why it fires, or why it was resolved.
+    pub because: String,
+}
+
+/// One cause for an alert, before causes of one name are joined.
+struct Need {
+    name: AlertName,
+    since: Moment,
+    until: Option<(Moment, String)>,
+    host: Option<String>,
+    because: String,
+}
+
+/// The alerts of one worker: the open ones, and those resolved within the last hour.
+#[must_use]
+pub fn alerts(worker: &Worker, now: Moment, rules: &Rules) -> Vec<Alert> {
+    let mut joined: Vec<Need> = Vec::new();
+    let mut needs: Vec<Need> = worker.runs.iter().flat_map(|run| needs_of(worker, run, now, rules)).collect();
+    // An old run that ends after its successor was steady woke nobody.
+    needs.retain(|need| need.until.as_ref().is_none_or(|(until, _)| *until > need.since));
+    if let Some(since) = worker.crash_loop(now, rules) {
+        // One page for the loop, instead of one for each turn of it.
+        for need in needs.iter_mut().filter(|need| need.name == AlertName::WorkerFailed) {
+            need.until = Some((since.max(need.since), "part of a crash loop".to_owned()));
+        }
+        let because = format!("{} bad endings in {}", rules.loop_endings, span(rules.loop_ms));
+        needs.push(Need { name: AlertName::CrashLoop, since, until: None, host: None, because });
+    }
+    needs.sort_by_key(|need| need.since);
+    for need in needs {
+        let open = joined.iter_mut().rev().find(|held| {
+            held.name == need.name && held.until.as_ref().is_none_or(|(until, _)| *until >= need.since)
+        });
+        match open {
+            // What still stands is not resolved by another cause's end.
+            Some(held) if held.until.is_none() && need.until.is_some() => {}
+            // The next ending continues it: same name and since, new because.
+            Some(held) => *held = Need { since: held.since, ..need },
+            None => joined.push(need),
+        }
+    }
+    joined
+        .into_iter()
+        .filter_map(|need| {
+            let resolved = need.until.filter(|(until, _)| *until <= now);
+            let recent = resolved.as_ref().is_none_or(|(at, _)| now.since(*at) <= rules.resolved_kept_ms);
+            recent.then(|| Alert {
+                name: need.name,
+                service: Arc::clone(&worker.service),
+                worker: Arc::clone(&worker.worker),
+                host: need.host,
+                since: need.since,
+                resolved: resolved.as_ref().map(|(at, _)| *at),
+                because: resolved.map_or(need.because, |(_, why)| why),
+            })
+        })
+        .collect()
+}
+
+fn needs_of(worker: &Worker, run: &Run, now: Moment, rules: &Rules) -> Vec<Need> {
+    let mut needs = Vec::new();
+    if worker.is_child_of_a_live_run(run) {
+        return needs;
+    }
+    let mut need = |name, since, until, because: String| {
+        needs.push(Need { name, since, until, host: run.host(), because });
+    };
+    let steady = steady_successor(worker, run, rules);
+    if let Some(ending) = run.verdict.ending()
+        && let Some(name) = AlertName::of_class(ending.class)
+        && !worker.is_covered(run, rules)
+    {
+        need(name, ending.at, steady.clone(), class_words(run, ending));
+    }
+    if let Some(promise) = worker.promise(run, rules)
+        && promise.state == PromiseState::Broken
+    {
+        need(AlertName::RestartOverdue, promise.due, steady, "no successor was ready in time".to_owned());
+    }
+    if let Some((name, end, at)) = run.failed_agent() {
+        let until = run.verdict.ending().map(|ending| (ending.at, "its run ended".to_owned()));
+        need(AlertName::AgentFailed, at, until, format!("agent {name} {}", end.as_str()));
+    }
+    if let Some(hung) = run.dossier.hung().filter(|_| !run.ended()) {
+        need(AlertName::Hung, hung.due, None, "beats go on, promised progress does not".to_owned());
+    }
+    let suspended =
+        run.suspended_since().filter(|_| !run.ended()).map(|since| since.plus(rules.suspended_ms));
+    if let Some(since) = suspended.filter(|since| *since <= now) {
+        need(AlertName::Suspended, since, None, "its witness sees it stopped (state T)".to_owned());
+    }
+    if let Some(since) = run.orphaned_since(now, rules) {
+        need(AlertName::Orphaned, since, None, "its witness left without telling an exit".to_owned());
+    }
+    // What an amendment took back was open from the old verdict to the amendment.
+    let now_named = run.verdict.class().and_then(AlertName::of_class);
+    for amendment in &run.amendments {
+        let was = AlertName::of_class(amendment.from).filter(|name| Some(*name) != now_named);
+        if let Some(name) = was {
+            let to = amendment.to.map_or("live", Class::as_str);
+            let why = format!("amended to {to}: {}", amendment.because);
+            need(name, amendment.from_at, Some((amendment.at, why)), amendment.from.as_str().to_owned());
+        }
+    }
+    needs
+}
+
+/// When the first later run had been ready for a steady minute.
+fn steady_successor(worker: &Worker, run: &Run, rules: &Rules) -> Option<(Moment, String)> {
+    worker
+        .successors(run)
+        .filter_map(|next| Worker::steady_at(next, rules))
+        .min()
+        .map(|at| (at, "a successor is ready and steady".to_owned()))
+}

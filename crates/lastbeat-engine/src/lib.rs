@@ -1,0 +1,44 @@
+//! Facts in, verdicts out: how and why a process ended.
+//!
+//! ```text
+//!              start            ready                asked             exit, or final, or a deadline
+//!   (nothing) ------> starting ------> running ----------> stopping ------> ended { class, cause, cleanup, evidence }
+//!                        |             ^  |  ^                |               ^      |
+//!                        |      paused-'  |  '-reloading      |               |      | later evidence: amended,
+//!                        |                '-draining          |               |      v recorded, never silent
+//!                        '------------------------------------'---------------'    ended, or running again
+//! ```
+//!
+//! [`fact`] is what comes in. [`dossier`] folds the facts of one run, in any order, to the same whole; [`judge`]
+//! says what the dossier means; [`worker`] puts runs in their order and finds the one condition; [`alert`] and
+//! [`words`] say it aloud; [`roster`] keeps all workers and their deadlines.
+//!
+//! Invariant: no clock, no environment, no file, no thread, no serialisation, no dependency. Time is an argument
+//! and an expired deadline is a fact, so a verdict can be computed again from the journal, byte for byte.
+//!
+//! Read [`judge`] next.
+
+pub mod alert;
+pub mod counts;
+pub mod dossier;
+pub mod ending;
+pub mod fact;
+pub mod judge;
+pub mod moment;
+pub mod roster;
+pub mod rules;
+pub mod run;
+pub mod words;
+pub mod worker;
+
+pub use alert::{Alert, AlertName};
+pub use counts::Counts;
+pub use ending::{Class, Ending, Severity};
+pub use fact::{Fact, FactId, RunId, Source, What};
+pub use judge::{State, Verdict};
+pub use moment::Moment;
+pub use roster::{Change, Clash, Proposal, Roster, Snapshot};
+pub use rules::Rules;
+pub use run::{Amendment, Flag, Promise, PromiseState, Run};
+pub use words::WallOffset;
+pub use worker::{Condition, Standing, Worker};

@@ -1,0 +1,530 @@
+//! One run: its dossier, its cached verdict, and what moves too often to be a fact.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::dossier::Dossier;
+use crate::ending::{AgentEnd, CauseKind, Class};
+use crate::fact::{AgentState, AgentStatus, Away, Deadline, RunId, Source};
+use crate::judge::{Context, State, Verdict, judge};
+use crate::moment::Moment;
+use crate::rules::Rules;
+
+/// The most amendments that are kept of one run; a verdict that flaps more often than this says so by its age.
+pub const AMENDMENTS_MAX: usize = 16;
+
+/// What is doubtful about a run that has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flag {
+    /// Its beat is late.
+    Overdue,
+    /// Promised progress is missing.
+    Hung,
+    /// Its witness sees it stopped.
+    Suspended,
+    /// Not heard from.
+    Unreachable,
+    /// Its witness left without an exit.
+    Orphaned,
+}
+
+impl Flag {
+    /// The word of the contract.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Overdue => "overdue",
+            Self::Hung => "hung",
+            Self::Suspended => "suspended",
+            Self::Unreachable => "unreachable",
+            Self::Orphaned => "orphaned",
+        }
+    }
+}
+
+/// A verdict that later evidence changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Amendment {
+    /// Whose verdict.
+    pub run: RunId,
+    /// When.
+    pub at: Moment,
+    /// What it was.
+    pub from: Class,
+    /// When that ending was dated.
+    pub from_at: Moment,
+    /// What it is; none: the run lives.
+    pub to: Option<Class>,
+    /// Which evidence did it.
+    pub because: String,
+}
+
+/// A restart promise (M8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Promise {
+    /// When the promising run ended.
+    pub made: Moment,
+    /// Until when a successor must be ready.
+    pub due: Moment,
+    /// How it stands.
+    pub state: PromiseState,
+}
+
+/// How a promise stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PromiseState {
+    /// There is time left.
+    Open,
+    /// A successor was ready in time.
+    Kept,
+    /// Its deadline passed.
+    Broken,
+}
+
+/// The link of one voice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Link {
+    number: u64,
+    open: bool,
+}
+
+/// What moves with every beat and every socket; never journaled, never part of a verdict.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Hot {
+    pub(crate) last_seen: Moment,
+    own_seen: Option<Moment>,
+    witness_seen: Option<Moment>,
+    /// The newest counter of each agent that promised progress, and when it moved.
+    progress: BTreeMap<Arc<str>, (u64, Moment)>,
+    own_link: Link,
+    witness_link: Link,
+    /// All links of the run are closed, and nothing was heard since.
+    pub(crate) closed: Option<Moment>,
+    /// The observer's last absence, when this run was open then.
+    pub(crate) away: Option<Away>,
+}
+
+/// One process life.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    pub(crate) id: RunId,
+    pub(crate) dossier: Dossier,
+    pub(crate) verdict: Verdict,
+    pub(crate) hot: Hot,
+    pub(crate) observer_seq: u64,
+    pub(crate) first_heard: Moment,
+    /// The newest moment that it or its witness told of; a spooled word is no presence, but it is news.
+    pub(crate) last_said: Moment,
+    pub(crate) amendments: Vec<Amendment>,
+    /// What has been counted of it; counters never move back (see `counts`).
+    pub(crate) counted: Counted,
+}
+
+/// Which of a run's once-only events are in the counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Counted {
+    pub(crate) ending: bool,
+    pub(crate) ask: bool,
+    pub(crate) cleanup: bool,
+    pub(crate) promise: bool,
+}
+
+impl Run {
+    pub(crate) fn new(id: RunId, heard: Moment) -> Self {
+        Self {
+            id,
+            dossier: Dossier::default(),
+            verdict: Verdict { state: State::Starting, ask: None },
+            hot: Hot {
+                last_seen: heard,
+                own_seen: None,
+                witness_seen: None,
+                progress: BTreeMap::new(),
+                own_link: Link::default(),
+                witness_link: Link::default(),
+                closed: None,
+                away: None,
+            },
+            observer_seq: 0,
+            first_heard: heard,
+            last_said: Moment::default(),
+            amendments: Vec::new(),
+            counted: Counted::default(),
+        }
+    }
+
+    /// Its identity.
+    #[must_use]
+    pub const fn id(&self) -> RunId {
+        self.id
+    }
+
+    /// All its facts, folded.
+    #[must_use]
+    pub const fn dossier(&self) -> &Dossier {
+        &self.dossier
+    }
+
+    /// What is said of it.
+    #[must_use]
+    pub const fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// How its verdict changed, oldest first.
+    #[must_use]
+    pub fn amendments(&self) -> &[Amendment] {
+        &self.amendments
+    }
+
+    /// It is over, as far as is known.
+    #[must_use]
+    pub const fn ended(&self) -> bool {
+        matches!(self.verdict.state, State::Ended(_))
+    }
+
+    /// When it started, or was first heard of.
+    #[must_use]
+    pub fn started_at(&self) -> Moment {
+        self.dossier.started_at().unwrap_or(self.first_heard)
+    }
+
+    /// When it was ready.
+    #[must_use]
+    pub fn ready_at(&self) -> Option<Moment> {
+        self.dossier.ready_at()
+    }
+
+    /// The newest sign of it, by its own word or its witness's.
+    #[must_use]
+    pub fn last_seen(&self) -> Moment {
+        // Of a run that was never heard live, the receipt of what it left behind says nothing.
+        let heard = self.first_heard < self.hot.last_seen || self.last_said == Moment::default();
+        if heard { self.hot.last_seen.max(self.last_said) } else { self.last_said }
+    }
+
+    /// Its beat interval in ms.
+    #[must_use]
+    pub fn interval_ms(&self, rules: &Rules) -> u64 {
+        self.dossier.told(|start| start.interval_ms).unwrap_or(rules.interval_ms).max(1)
+    }
+
+    /// The run that forked it.
+    #[must_use]
+    pub fn parent_run(&self) -> Option<RunId> {
+        self.dossier.told(|start| start.parent_run)
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.dossier.told(|start| start.pid)
+    }
+
+    /// Its host.
+    #[must_use]
+    pub fn host(&self) -> Option<String> {
+        self.dossier.told(|start| start.host.clone())
+    }
+
+    /// Its version.
+    #[must_use]
+    pub fn version(&self) -> Option<String> {
+        self.dossier.told(|start| start.version.clone())
+    }
+
+    /// Its environment.
+    #[must_use]
+    pub fn environment(&self) -> Option<String> {
+        self.dossier.told(|start| start.environment.clone())
+    }
+
+    /// The step that has begun and not ended.
+    #[must_use]
+    pub fn step_at_work(&self) -> Option<&Arc<str>> {
+        let begun = self.dossier.steps.values().filter(|step| step.value.outcome.is_none());
+        begun.max_by_key(|step| step.seq).map(|step| &step.value.name)
+    }
+
+    /// The first agent that failed while nobody had asked for a stop.
+    #[must_use]
+    pub fn failed_agent(&self) -> Option<(&Arc<str>, AgentEnd, Moment)> {
+        let before_the_ask = |at: Moment| self.verdict.ask.as_ref().is_none_or(|ask| at < ask.at);
+        self.dossier
+            .agents
+            .values()
+            .filter_map(|agent| match agent.value.status {
+                AgentStatus::Ended(end @ (AgentEnd::Crashed | AgentEnd::CancelledUnexpected)) => {
+                    before_the_ask(agent.occurred).then_some((&agent.value.name, end, agent.occurred))
+                }
+                AgentStatus::Ended(
+                    AgentEnd::Completed | AgentEnd::CancelledExpected | AgentEnd::Abandoned,
+                )
+                | AgentStatus::Alive(_) => None,
+            })
+            .min_by_key(|(name, _, at)| (*at, Arc::clone(name)))
+    }
+
+    /// What is doubtful about it now.
+    #[must_use]
+    pub fn flags(&self, now: Moment, rules: &Rules) -> Vec<Flag> {
+        if self.ended() {
+            return Vec::new();
+        }
+        let interval_ms = self.interval_ms(rules);
+        let suspended = self.suspended_since().is_some();
+        let late = self.silent_ms(now) >= interval_ms.saturating_mul(rules.overdue_intervals);
+        let mut flags = Vec::new();
+        if self.dossier.hung().is_some() {
+            flags.push(Flag::Hung);
+        }
+        if suspended {
+            flags.push(Flag::Suspended);
+        }
+        if self.unreachable_since(now, rules).is_some() {
+            flags.push(Flag::Unreachable);
+        } else if late && !self.is_unknown(now, rules) {
+            flags.push(Flag::Overdue);
+        }
+        if self.orphaned_since(now, rules).is_some() {
+            flags.push(Flag::Orphaned);
+        }
+        flags
+    }
+
+    /// Since when its witness sees it stopped.
+    #[must_use]
+    pub fn suspended_since(&self) -> Option<Moment> {
+        self.dossier.held.as_ref().filter(|held| held.value).map(|held| held.occurred)
+    }
+
+    /// Since when its witness is gone without having told an exit, while the client itself goes on.
+    #[must_use]
+    pub fn orphaned_since(&self, now: Moment, rules: &Rules) -> Option<Moment> {
+        let closed = self.dossier.witness_closed.as_ref()?.taken;
+        // The observer is just back: a witness needs a moment to redial (D6).
+        if self.hot.away.is_some_and(|away| away.to >= closed) && now < self.hold_until(rules) {
+            return None;
+        }
+        let witness_is_back =
+            self.hot.witness_link.open || self.hot.witness_seen.is_some_and(|seen| seen > closed);
+        let goes_on = self.hot.last_seen > closed;
+        (!self.ended() && !witness_is_back && goes_on).then_some(closed)
+    }
+
+    /// Since when it cannot be reached: its links are closed, or three beats are missing.
+    #[must_use]
+    pub fn unreachable_since(&self, now: Moment, rules: &Rules) -> Option<Moment> {
+        if self.is_unknown(now, rules) {
+            return None;
+        }
+        if self.dossier.fin.is_some() {
+            return None;
+        }
+        let allowed_ms = self.interval_ms(rules).saturating_mul(rules.unreachable_intervals);
+        let silent_at = self.watched_from().plus(allowed_ms);
+        self.hot.closed.or((now >= silent_at).then_some(silent_at))
+    }
+
+    /// The collector is just back and has not heard it yet (D6). An absence shorter than one beat hid nothing.
+    #[must_use]
+    pub fn is_unknown(&self, now: Moment, rules: &Rules) -> bool {
+        self.hot.away.is_some_and(|away| {
+            self.hot.last_seen < away.to
+                && away.to.since(away.from) > self.interval_ms(rules)
+                && now < self.hold_until(rules)
+        })
+    }
+
+    /// For how long nothing was heard of it while somebody listened, in ms.
+    #[must_use]
+    pub fn silent_ms(&self, now: Moment) -> u64 {
+        now.since(self.watched_from())
+    }
+
+    /// Silence counts from when it was last heard, or from the observer's return, whichever is later.
+    fn watched_from(&self) -> Moment {
+        self.hot.away.map_or(self.hot.last_seen, |away| away.to.max(self.hot.last_seen))
+    }
+
+    /// No inferred deadline fires before this (D6).
+    fn hold_until(&self, rules: &Rules) -> Moment {
+        let silence_ms = rules.silence_ms(self.interval_ms(rules));
+        self.hot.away.map_or(Moment::default(), |away| away.to.plus(silence_ms))
+    }
+
+    /// The observer did not watch: what it had seen of links before says nothing any more (D6).
+    pub(crate) fn excuse(&mut self, away: Away) {
+        if self.hot.away.is_none_or(|known| away.to > known.to) {
+            self.hot.away = Some(away);
+        }
+        self.hot.closed = self.hot.closed.filter(|closed| *closed > away.to);
+    }
+
+    pub(crate) fn rejudge(&mut self, context: &Context, rules: &Rules) {
+        self.verdict = judge(&self.dossier, context, rules);
+    }
+
+    pub(crate) fn hear(&mut self, source: Source, at: Moment) {
+        self.hot.last_seen = self.hot.last_seen.max(at);
+        self.hot.closed = None;
+        match source {
+            Source::Own => self.hot.own_seen = self.hot.own_seen.max(Some(at)),
+            Source::Witness => self.hot.witness_seen = self.hot.witness_seen.max(Some(at)),
+            Source::Operator | Source::Observer => {}
+        }
+    }
+
+    /// Takes the counter of an agent that promised progress. Only a counter that moved is progress.
+    pub(crate) fn count(&mut self, agent: &str, counter: u64, at: Moment) {
+        let Some((name, _)) = self.dossier.paces.get_key_value(agent) else { return };
+        match self.hot.progress.get_mut(agent) {
+            Some(known) if known.0 == counter => {}
+            Some(known) => *known = (counter, at),
+            None => drop(self.hot.progress.insert(Arc::clone(name), (counter, at))),
+        }
+    }
+
+    /// Since when work that promised progress shows none, and when that is too long; the earliest of its agents.
+    /// A client that is silent while its witness sees it alive is no better (D2).
+    fn stall(&self, rules: &Rules) -> Option<(Moment, Moment)> {
+        let at_work = self.verdict.ask.is_none() && self.dossier.fin.is_none();
+        if self.ended() || !at_work || self.suspended_since().is_some() {
+            return None;
+        }
+        let watched = self.hot.away.map_or(Moment::default(), |away| away.to);
+        let agents = self.dossier.agents.values().filter_map(|agent| {
+            let AgentStatus::Alive(AgentState::Starting | AgentState::Running | AgentState::Stuck) =
+                agent.value.status
+            else {
+                return None;
+            };
+            let pace = self.dossier.paces.get(&agent.value.name)?;
+            let moved = self.hot.progress.get(&agent.value.name).map_or(pace.taken, |(_, at)| *at);
+            let since = moved.max(agent.taken).max(watched);
+            Some((since, since.plus(pace.value.saturating_mul(rules.stuck_intervals))))
+        });
+        let silent = self.hot.own_seen.filter(|_| self.dossier.linked() && self.dossier.witnessed());
+        let silent = silent.map(|seen| {
+            let since = seen.max(watched);
+            (since, since.plus(rules.silence_ms(self.interval_ms(rules))))
+        });
+        agents.chain(silent).min_by_key(|(_, due)| *due)
+    }
+
+    /// Whether it was hung, and what it lacked is there again.
+    pub(crate) fn has_recovered(&self, now: Moment, rules: &Rules) -> bool {
+        self.dossier.hung().is_some() && self.stall(rules).is_none_or(|(_, due)| due > now)
+    }
+
+    /// When it was last heard, or last seen to progress: what an expiry rests on.
+    pub(crate) fn last_sign(&self, which: Deadline, rules: &Rules) -> Moment {
+        let stall = self.stall(rules).filter(|_| which == Deadline::Progress);
+        stall.map_or(self.hot.last_seen, |(since, _)| since)
+    }
+
+    pub(crate) fn link(&mut self, source: Source, number: u64) {
+        let link = match source {
+            Source::Own => &mut self.hot.own_link,
+            Source::Witness => &mut self.hot.witness_link,
+            Source::Operator | Source::Observer => return,
+        };
+        // A message that was under way on an older link does not make that link the newest again.
+        if number > link.number {
+            *link = Link { number, open: true };
+            self.hot.closed = None;
+        }
+    }
+
+    /// Closes a link; says whether it was the newest of its voice.
+    pub(crate) fn unlink(&mut self, source: Source, number: u64) -> bool {
+        let link = match source {
+            Source::Own => &mut self.hot.own_link,
+            Source::Witness => &mut self.hot.witness_link,
+            Source::Operator | Source::Observer => return false,
+        };
+        let newest = link.open && link.number == number;
+        if newest {
+            link.open = false;
+        }
+        newest
+    }
+
+    /// A journaled `link_closed`: the run is out of reach when no other voice of it has a link.
+    pub(crate) const fn closed(&mut self, at: Moment) {
+        if !self.hot.own_link.open && !self.hot.witness_link.open {
+            self.hot.closed = Some(at);
+        }
+    }
+
+    /// Whether a live word of it would change what is said of it: it is thought gone.
+    pub(crate) fn is_thought_gone(&self) -> bool {
+        let gone = self.dossier.gone.as_ref().is_some_and(|gone| gone.value.is_some());
+        gone && self.dossier.exit.is_none() && self.dossier.fin.is_none()
+    }
+
+    /// The promise it made by ending, without regard to successors.
+    pub(crate) fn promised(&self, rules: &Rules) -> Option<(Moment, Moment)> {
+        let ending = self.verdict.ending().filter(|ending| ending.class.keeps_its_promise())?;
+        let own = self.dossier.fin.as_ref().and_then(|fin| fin.value.back_within_ms);
+        // The command line's promise is for planned stops from outside, not for the person at the keyboard.
+        let by_command_line = || {
+            let cause = ending.cause.as_ref()?;
+            let at_the_terminal = matches!(cause.kind, CauseKind::Keyboard | CauseKind::TerminalHangup);
+            let start = self.dossier.witness_start.as_ref()?;
+            start.value.back_within_ms.filter(|_| !at_the_terminal)
+        };
+        let within_ms = own.or_else(by_command_line)?.min(rules.promise_max_ms);
+        Some((ending.at, ending.at.plus(within_ms)))
+    }
+
+    /// The next inferred deadline of this run, before D6 is applied. `promise_due`: of an open promise.
+    fn candidate(&self, promise_due: Option<Moment>, rules: &Rules) -> Option<(Moment, Deadline)> {
+        if let Some(due) = promise_due {
+            return Some((due, Deadline::Promise));
+        }
+        if self.ended() {
+            return None;
+        }
+        let silence = self.silence(rules);
+        if let Some(fin) = &self.dossier.fin {
+            // Its witness is there and has seen no exit: it lives on, or the witness is gone as well.
+            let due = fin.taken.plus(rules.goodbye_ms);
+            let witness_is_there =
+                self.hot.witness_link.open || self.hot.witness_seen.is_some_and(|seen| seen >= due);
+            return if witness_is_there { Some((due, Deadline::Goodbye)) } else { silence };
+        }
+        if let Some(ask) = &self.verdict.ask {
+            return Some((ask.deadline, Deadline::Stop));
+        }
+        let start =
+            self.ready_at().is_none().then(|| (self.first_heard.plus(rules.start_ms), Deadline::Start));
+        // Hung is who beats without progress; who is silent as well is on the way to be lost.
+        let reach_ms = self.interval_ms(rules).saturating_mul(rules.unreachable_intervals);
+        let stall = self
+            .stall(rules)
+            .filter(|(_, due)| self.dossier.hung().is_none() && self.hot.last_seen.plus(reach_ms) > *due);
+        let stall = stall.map(|(_, due)| (due, Deadline::Progress));
+        silence.into_iter().chain(start).chain(stall).min_by_key(|(due, _)| *due)
+    }
+
+    fn silence(&self, rules: &Rules) -> Option<(Moment, Deadline)> {
+        let silence_ms = rules.silence_ms(self.interval_ms(rules));
+        let silent = (self.watched_from().plus(silence_ms), Deadline::Silence);
+        let closed = self.hot.closed.map(|closed| (closed.plus(rules.link_ms), Deadline::Link));
+        let open = self.hot.own_link.open || self.hot.witness_link.open;
+        // A link that is open and silent is judged by the silence; the close of one, earlier.
+        let closed = closed.filter(|_| !open);
+        closed.into_iter().chain([silent]).min_by_key(|(due, _)| *due)
+    }
+
+    /// The next inferred deadline of this run.
+    pub(crate) fn next_deadline(
+        &self,
+        promise_due: Option<Moment>,
+        rules: &Rules,
+    ) -> Option<(Moment, Deadline)> {
+        let (due, which) = self.candidate(promise_due, rules)?;
+        Some((due.max(self.hold_until(rules)), which))
+    }
+}

@@ -1,0 +1,294 @@
+//! Conditions and alerts over time, told fact by fact: deadlines that move, loops, hung and suspended runs,
+//! promises that were answered, words that came late. What one ending is called stands in `scenarios.rs`.
+
+mod stage;
+
+use lastbeat_engine::ending::{AgentEnd, Cause, CauseKind, Class};
+use lastbeat_engine::fact::WitnessStart;
+use lastbeat_engine::{Condition, Source, What};
+use stage::*;
+
+#[test]
+fn an_extension_counts_when_it_comes_in_time_and_something_moved() {
+    // (each, counter moves, how often, deadline passed at): 30 s and what was granted.
+    for (by_ms, moves, deadline_ms) in
+        [(5_000, true, 90_000), (5_000, false, 35_000), (90_000, true, 630_000)]
+    {
+        let mut stage = Stage::new();
+        let run = stage.live(1);
+        stage.own(run, asked(by_signal("SIGTERM")));
+        let asked_at = stage.now;
+        for n in 0..12 {
+            stage.own(run, extend(by_ms, if moves { n } else { 0 })).pass(5_000);
+        }
+        while stage.class(run).is_none() {
+            stage.beat(run, Source::Own).pass(1_000);
+        }
+        assert_eq!(stage.class(run), Some(Class::ShutdownTimeout));
+        let snapshot = stage.roster.snapshot();
+        let ending = snapshot.run(run).unwrap().1.verdict().ending().unwrap();
+        assert_eq!(ending.at.since(asked_at), deadline_ms, "by {by_ms}, moving {moves}");
+    }
+}
+
+#[test]
+fn five_bad_endings_in_a_minute_are_one_page_until_a_run_was_ready_for_a_minute() {
+    let mut stage = Stage::new();
+    for number in 1..=5 {
+        let run = stage.witnessed(number);
+        stage.pass(1_000).witness(run, exit_code(1)).pass(9_000);
+    }
+    assert_eq!((stage.condition(), stage.open_alerts()), (Condition::CrashLoop, vec!["LastbeatCrashLoop"]));
+    assert_eq!(stage.words(), "Failed: crash loop (5 in 60 s)");
+    let sixth = stage.witnessed(6);
+    stage.pass(9_000);
+    assert_eq!(stage.condition(), Condition::CrashLoop);
+    for _ in 0..13 {
+        stage.pass(4_000).beat(sixth, Source::Witness);
+    }
+    assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Live, vec![]));
+}
+
+#[test]
+fn four_bad_endings_in_a_minute_or_five_in_more_are_no_loop() {
+    for (count, gap_ms) in [(4, 1_000), (6, 20_000)] {
+        let mut stage = Stage::new();
+        for number in 1..=count {
+            let run = stage.witnessed(number);
+            stage.pass(gap_ms).witness(run, exit_code(1));
+        }
+        assert_eq!(
+            (stage.condition(), stage.open_alerts()),
+            (Condition::Failed, vec!["LastbeatWorkerFailed"])
+        );
+    }
+}
+
+#[test]
+fn a_program_in_state_t_is_suspended_and_pages_after_a_minute() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.witness(run, What::Stopped);
+    for _ in 0..15 {
+        assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Suspended, vec![]));
+        stage.pass(4_000).beat(run, Source::Witness);
+    }
+    assert_eq!((stage.words().as_str(), stage.open_alerts()), ("Suspended 60 s", vec!["LastbeatSuspended"]));
+    stage.witness(run, What::Continued);
+    assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Live, vec![]));
+}
+
+#[test]
+fn a_run_whose_witness_left_without_an_exit_is_orphaned_while_it_goes_on() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.own(run, start()).own(run, What::Ready).link(run, Source::Own, 2);
+    stage.unlink(run, Source::Witness, 1).pass(1_000).beat(run, Source::Own);
+    assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Live, vec!["LastbeatOrphaned"]));
+    stage.link(run, Source::Witness, 3);
+    assert_eq!(stage.open_alerts(), Vec::<&str>::new());
+}
+
+#[test]
+fn beats_without_promised_progress_are_hung_and_progress_takes_it_back() {
+    let mut stage = Stage::new();
+    let run = stage.live(1);
+    stage.own(run, agent_at_work("quotes", 10_000)).beat_with(run, "quotes", 1);
+    for _ in 0..5 {
+        stage.pass(5_000).beat_with(run, "quotes", 1);
+    }
+    stage.pass(4_999);
+    assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Live, vec![]));
+    stage.pass(1);
+    assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Hung, vec!["LastbeatHung"]));
+    stage.beat_with(run, "quotes", 1).pass(5_000);
+    assert_eq!(stage.words(), "Failed: hung: no progress for 35 s");
+    stage.beat_with(run, "quotes", 2);
+    assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Live, vec![]));
+}
+
+#[test]
+fn a_hung_run_that_is_killed_is_the_watchdogs_not_a_strangers() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.own(run, start()).own(run, What::Ready).own(run, agent_at_work("quotes", 1_000)).pass(3_000);
+    assert_eq!(stage.condition(), Condition::Hung);
+    stage.witness(run, exit_signal("SIGKILL"));
+    assert_eq!((stage.class(run), stage.words().as_str()), (Some(Class::Watchdog), "Failed: watchdog"));
+}
+
+#[test]
+fn a_client_that_is_silent_while_its_witness_sees_it_is_hung_and_never_lost() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.own(run, start()).own(run, What::Ready);
+    for _ in 0..7 {
+        assert_eq!(stage.condition(), Condition::Live);
+        stage.pass(4_000).beat(run, Source::Witness);
+    }
+    stage.pass(4_000);
+    assert_eq!((stage.class(run), stage.condition()), (None, Condition::Hung));
+    stage.beat(run, Source::Own);
+    assert_eq!(stage.condition(), Condition::Live);
+}
+
+#[test]
+fn an_agent_that_ended_or_stops_owes_no_progress() {
+    let mut stage = Stage::new();
+    let run = stage.live(1);
+    stage.own(run, agent_at_work("batch", 1_000)).own(run, agent_ended("batch", AgentEnd::Completed));
+    stage.pass(8_000).beat(run, Source::Own);
+    assert_eq!(stage.condition(), Condition::Live);
+    stage.own(run, agent_at_work("quotes", 1_000)).own(run, asked(keyboard())).pass(8_000);
+    assert_eq!(stage.condition(), Condition::Stopping);
+}
+
+#[test]
+fn an_answered_promise_covers_no_later_failure() {
+    let mut stage = Stage::new();
+    let first = stage.live(1);
+    stage
+        .own(first, asked(by_signal("SIGTERM")))
+        .own(first, clean_goodbye(by_signal("SIGTERM"), Some(60_000)));
+    stage.pass(1_000);
+    let second = stage.live(2);
+    stage.pass(1_000).own(second, asked(keyboard())).own(second, clean_goodbye(keyboard(), None)).pass(1_000);
+    let third = stage.run(3);
+    stage.own(third, start()).witness(third, What::WitnessStart(WitnessStart::default()));
+    stage.witness(third, exit_code(1));
+    assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Failed, vec!["LastbeatWorkerFailed"]));
+}
+
+#[test]
+fn a_successor_that_is_ready_too_late_breaks_the_promise_even_before_its_deadline_was_noticed() {
+    let mut stage = Stage::new();
+    let old = stage.live(1);
+    stage.own(old, asked(keyboard())).own(old, clean_goodbye(keyboard(), Some(5_000)));
+    stage.away(60_000);
+    stage.live(2);
+    assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Live, vec!["LastbeatRestartOverdue"]));
+    let snapshot = stage.roster.snapshot();
+    assert_eq!(snapshot.counts().promises.get(&("s".into(), false)), Some(&1));
+}
+
+#[test]
+fn what_was_seen_of_links_before_an_absence_says_nothing_after_it() {
+    let mut stage = Stage::new();
+    let run = stage.live(1);
+    stage.pass(20_000).unlink(run, Source::Own, 1).beat(run, Source::Own).pass(2_000).away(1_000);
+    assert_eq!(stage.words(), "Live");
+}
+
+#[test]
+fn a_witness_that_has_not_redialled_yet_leaves_no_orphan() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.own(run, start()).own(run, What::Ready).link(run, Source::Own, 2).unlink(run, Source::Witness, 1);
+    stage.link(run, Source::Witness, 3).beat(run, Source::Own).away(10_000);
+    stage.roster = stage.replayed();
+    stage.pass(1_000).beat(run, Source::Own);
+    assert_eq!(stage.open_alerts(), Vec::<&str>::new());
+}
+
+#[test]
+fn an_old_run_that_ends_long_after_its_successor_was_steady_wakes_nobody() {
+    let mut stage = Stage::new();
+    let old = stage.witnessed(1);
+    stage.pass(1_000);
+    let new = stage.witnessed(2);
+    for _ in 0..20 {
+        stage.pass(4_000).beat(new, Source::Witness);
+    }
+    stage.witness(old, exit_signal("SIGKILL"));
+    assert_eq!((stage.class(old), stage.alerts().len()), (Some(Class::Killed), 0));
+}
+
+#[test]
+fn a_worker_remembers_so_many_runs_and_a_forgotten_one_may_speak_again() {
+    let mut stage = Stage::new();
+    for number in 1..=40 {
+        let run = stage.witnessed(number);
+        stage.pass(120_000).witness(run, seen(keyboard())).witness(run, exit_code(0));
+    }
+    let snapshot = stage.roster.snapshot();
+    assert_eq!(snapshot.worker("s", "w").unwrap().runs().count(), 32);
+    let forgotten = lastbeat_engine::RunId(1);
+    stage.witness(forgotten, What::Continued);
+    assert_eq!((stage.condition(), stage.class(forgotten)), (Condition::Stopped, Some(Class::Superseded)));
+    stage.witnessed(41);
+    assert!(stage.roster.snapshot().run(forgotten).is_none(), "and is forgotten again");
+}
+
+#[test]
+fn a_hang_up_or_a_thread_dump_is_no_ask_unless_the_program_ends_by_it() {
+    for signal in ["SIGHUP", "SIGQUIT"] {
+        let mut stage = Stage::new();
+        let run = stage.witnessed(1);
+        for _ in 0..12 {
+            stage.witness(run, seen(by_signal(signal)));
+            for _ in 0..10 {
+                stage.pass(4_000).beat(run, Source::Witness);
+            }
+            assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Live, vec![]), "{signal}");
+        }
+        stage.witness(run, seen(by_signal("SIGTERM"))).pass(1_000).witness(run, exit_code(0));
+        assert_eq!(stage.class(run), Some(Class::Shutdown), "{signal}");
+
+        let mut stage = Stage::new();
+        let run = stage.witnessed(1);
+        stage.witness(run, seen(by_signal(signal))).pass(2_000).witness(run, exit_signal(signal));
+        assert_eq!(stage.class(run), Some(Class::Shutdown), "{signal}");
+    }
+}
+
+#[test]
+fn ctrl_backslash_is_an_ask() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    let quit = Cause { signal: Some("SIGQUIT".into()), ..Cause::of(CauseKind::Keyboard) };
+    stage.witness(run, seen(quit));
+    assert_eq!(stage.condition(), Condition::Stopping);
+}
+
+#[test]
+fn a_full_roster_has_room_for_those_it_knows_alone() {
+    let mut stage = Stage::new();
+    stage.roster = lastbeat_engine::Roster::new(lastbeat_engine::Rules {
+        workers_max: 1,
+        ..lastbeat_engine::Rules::default()
+    });
+    assert!(stage.roster.has_room_for("s", "w"));
+    stage.live(1);
+    assert!(stage.roster.has_room_for("s", "w"));
+    assert!(!stage.roster.has_room_for("s", "another"));
+}
+
+#[test]
+fn a_job_that_completes_resolves_the_alert_of_the_one_before() {
+    let mut stage = Stage::new();
+    let failed = stage.witnessed(1);
+    stage.pass(1_000).witness(failed, exit_code(1)).pass(5_000);
+    let again = stage.witnessed(2);
+    stage.pass(2_000).witness(again, exit_code(0));
+    assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Completed, vec![]));
+}
+
+#[test]
+fn a_word_that_was_spooled_is_news_of_its_moment_and_no_presence() {
+    let mut stage = Stage::new();
+    let run = stage.live(1);
+    stage.away(120_000);
+    stage.spooled(run, Source::Own, 20_000, asked(keyboard()));
+    stage.spooled(run, Source::Own, 19_000, clean_goodbye(keyboard(), None));
+    let snapshot = stage.roster.snapshot();
+    assert_eq!(snapshot.run(run).unwrap().1.last_seen(), stage.now.less(19_000));
+}
+
+#[test]
+fn a_witness_that_vanishes_leaves_open_whether_the_program_lives() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.unlink(run, Source::Witness, 1).pass(10_000);
+    assert_eq!(stage.class(run), Some(Class::Lost));
+    assert!(stage.alerts()[0].because.contains("its witness vanished"), "{:?}", stage.alerts());
+}

@@ -1,0 +1,366 @@
+//! The link: one WebSocket to the collector, dialled again for ever, never waited for.
+//!
+//! A small machine that the courier's thread turns: down, dialling, shaking hands, open. The socket never
+//! blocks; a name is resolved on a short-lived thread beside, since a resolver may take half a minute.
+//!
+//! Invariant: one message waits to be written at most, and a bounded number waits for its receipt.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use lastbeat_wire::reply::{Bye, Frame, Receipt};
+use lastbeat_wire::{Code, FactId};
+use tungstenite::client::client_with_config;
+use tungstenite::handshake::MidHandshake;
+use tungstenite::handshake::client::ClientHandshake;
+use tungstenite::protocol::WebSocketConfig;
+use tungstenite::{HandshakeError, Message, WebSocket};
+
+use crate::config::{Address, Config};
+use crate::wake::{Bell, Watched};
+
+/// The most messages that wait for a receipt.
+const IN_FLIGHT_MAX: usize = 16;
+/// The most frames read before anything else gets its turn.
+const READS_PER_TURN: usize = 64;
+/// The largest frame taken from a collector; a receipt for a full ring has 8 KiB.
+const FRAME_MAX_BYTES: usize = 256 * 1024;
+/// More than a message and the pongs beside it.
+const WRITE_BUFFER_MAX_BYTES: usize = 512 * 1024;
+/// The most addresses of one name tried in one dial.
+const ADDRESSES_MAX: usize = 4;
+/// The first pause after a link broke; each further one is twice as long.
+const REDIAL_FIRST: Duration = Duration::from_millis(50);
+/// The pause between dials while a flush counts its budget.
+const REDIAL_HURRIED: Duration = Duration::from_millis(100);
+
+/// What a turn brought.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A new link: the start and all that is not safe must be sent again.
+    Opened,
+    /// The collector took a fact.
+    Acked(FactId, bool),
+    /// The collector will never take a fact.
+    Refused(FactId, String),
+    /// The collector goes.
+    Bye(Bye),
+    /// The link, or the attempt to open one, is over.
+    Closed(String),
+}
+
+#[derive(Debug)]
+enum Line {
+    Down { redial_at: Instant },
+    Dialling(Arc<Answer>),
+    Shaking { middle: MidHandshake<ClientHandshake<TcpStream>>, give_up_at: Instant },
+    Open(Box<Open>),
+}
+
+type Answer = Mutex<Option<io::Result<TcpStream>>>;
+
+#[derive(Debug)]
+struct Open {
+    socket: WebSocket<TcpStream>,
+    awaiting: VecDeque<Sent>,
+    write_pending: bool,
+    read_again: bool,
+}
+
+#[derive(Debug)]
+struct Sent {
+    at: Instant,
+    ids: Vec<FactId>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Link {
+    address: Address,
+    patience: Duration,
+    redial_max: Duration,
+    bell: Arc<Bell>,
+    line: Line,
+    failures: u32,
+}
+
+impl Link {
+    pub(crate) fn new(address: Address, config: &Config, bell: Arc<Bell>, now: Instant) -> Self {
+        Self {
+            address,
+            patience: config.receipt_patience(),
+            redial_max: config.redial_max(),
+            bell,
+            line: Line::Down { redial_at: now },
+            failures: 0,
+        }
+    }
+
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self.line, Line::Open(_))
+    }
+
+    /// Whether a message can be handed over now.
+    pub(crate) fn can_send(&self) -> bool {
+        matches!(&self.line, Line::Open(open) if !open.write_pending && open.awaiting.len() < IN_FLIGHT_MAX)
+    }
+
+    /// The socket to sleep on.
+    pub(crate) fn watched(&self) -> Option<Watched<'_>> {
+        match &self.line {
+            Line::Down { .. } | Line::Dialling(_) => None,
+            Line::Shaking { middle, .. } => {
+                Some(Watched { socket: middle.get_ref().get_ref(), until_writable: false })
+            }
+            Line::Open(open) => {
+                Some(Watched { socket: open.socket.get_ref(), until_writable: open.write_pending })
+            }
+        }
+    }
+
+    /// When it must be turned again, whatever the socket does.
+    pub(crate) fn due_at(&self, now: Instant) -> Option<Instant> {
+        match &self.line {
+            Line::Down { redial_at } => Some(*redial_at),
+            Line::Dialling(_) => None,
+            Line::Shaking { give_up_at, .. } => Some(*give_up_at),
+            Line::Open(open) if open.read_again => Some(now),
+            Line::Open(open) => open.awaiting.front().map(|sent| sent.at + self.patience),
+        }
+    }
+
+    /// While a flush counts its budget, a long pause between dials would eat all of it.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        if let Line::Down { redial_at } = &mut self.line {
+            *redial_at = (*redial_at).min(now + REDIAL_HURRIED);
+        }
+    }
+
+    /// Says goodbye to the collector as far as the socket takes it at once.
+    pub(crate) fn close(&mut self) {
+        if let Line::Open(open) = &mut self.line {
+            let _ = open.socket.close(None);
+            let _ = open.socket.flush();
+        }
+    }
+
+    /// Hands over one message. An error shows at the next turn.
+    pub(crate) fn send(&mut self, ids: Vec<FactId>, text: String, now: Instant) {
+        if let Line::Open(open) = &mut self.line {
+            open.awaiting.push_back(Sent { at: now, ids });
+            // A message that could not be written whole stays in the socket's buffer; `advance` flushes it.
+            let _ = open.socket.write(Message::text(text));
+            open.write_pending = true;
+            open.read_again = true;
+        }
+    }
+
+    /// Does what can be done without waiting.
+    pub(crate) fn turn(&mut self, now: Instant) -> Vec<Event> {
+        let mut events = Vec::new();
+        let line = std::mem::replace(&mut self.line, Line::Down { redial_at: now });
+        match self.step(line, now, &mut events) {
+            Ok(line) => self.line = line,
+            Err(why) => {
+                let pause = self.pause();
+                self.line = Line::Down { redial_at: now + pause };
+                events.push(Event::Closed(why));
+            }
+        }
+        events
+    }
+
+    fn step(&mut self, line: Line, now: Instant, events: &mut Vec<Event>) -> Result<Line, String> {
+        match line {
+            Line::Down { redial_at } if now < redial_at => Ok(Line::Down { redial_at }),
+            Line::Down { .. } => self.dial(),
+            Line::Dialling(answer) => {
+                let taken = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+                match taken {
+                    None => Ok(Line::Dialling(answer)),
+                    Some(Err(error)) => Err(format!("dial {}: {error}", self.address.authority)),
+                    Some(Ok(stream)) => {
+                        let begun =
+                            client_with_config(self.address.link_url.as_str(), stream, Some(limits()));
+                        self.shaken(begun, now + self.patience, events)
+                    }
+                }
+            }
+            Line::Shaking { give_up_at, .. } if now >= give_up_at => {
+                Err("the collector did not answer the handshake".into())
+            }
+            Line::Shaking { middle, give_up_at } => self.shaken(middle.handshake(), give_up_at, events),
+            Line::Open(mut open) => {
+                self.advance(&mut open, now, events)?;
+                Ok(Line::Open(open))
+            }
+        }
+    }
+
+    fn shaken(
+        &self,
+        result: Result<
+            (WebSocket<TcpStream>, tungstenite::handshake::client::Response),
+            HandshakeError<ClientHandshake<TcpStream>>,
+        >,
+        give_up_at: Instant,
+        events: &mut Vec<Event>,
+    ) -> Result<Line, String> {
+        match result {
+            Ok((socket, _)) => {
+                events.push(Event::Opened);
+                Ok(Line::Open(Box::new(Open {
+                    socket,
+                    awaiting: VecDeque::new(),
+                    write_pending: false,
+                    read_again: true,
+                })))
+            }
+            Err(HandshakeError::Interrupted(middle)) => Ok(Line::Shaking { middle, give_up_at }),
+            Err(HandshakeError::Failure(error)) => {
+                Err(format!("handshake with {}: {error}", self.address.authority))
+            }
+        }
+    }
+
+    /// Writes what waits, reads what came, and counts the time of the oldest message without a receipt.
+    /// Reading comes first: after a pause of this process the receipts lie ready.
+    fn advance(&mut self, open: &mut Open, now: Instant, events: &mut Vec<Event>) -> Result<(), String> {
+        if open.write_pending {
+            match open.socket.flush() {
+                Ok(()) => open.write_pending = false,
+                Err(error) if would_block(&error) => {}
+                Err(error) => return Err(format!("write: {error}")),
+            }
+        }
+        open.read_again = true;
+        for _ in 0..READS_PER_TURN {
+            match open.socket.read() {
+                Ok(Message::Text(text)) => match serde_json::from_str(text.as_str()) {
+                    Ok(Frame::Receipt(receipt)) => self.receipt(open, &receipt, events)?,
+                    Ok(Frame::Bye(bye)) => events.push(Event::Bye(bye)),
+                    // A newer collector may say what this version does not know.
+                    Err(_) => {}
+                },
+                Ok(Message::Close(_)) => return Err("the collector closed the link".into()),
+                Ok(_) => {}
+                Err(error) if would_block(&error) => {
+                    open.read_again = false;
+                    break;
+                }
+                Err(error) => return Err(format!("read: {error}")),
+            }
+        }
+        match open.awaiting.front() {
+            Some(sent) if now.saturating_duration_since(sent.at) >= self.patience => {
+                Err(format!("no receipt for {} ms", self.patience.as_millis()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn receipt(&mut self, open: &mut Open, receipt: &Receipt, events: &mut Vec<Event>) -> Result<(), String> {
+        let Some(sent) = open.awaiting.pop_front() else { return Ok(()) };
+        if receipt.accepted > 0 {
+            self.failures = 0;
+        }
+        events.extend(receipt.acks.iter().map(|ack| Event::Acked(ack.id(), ack.durable)));
+        for rejected in &receipt.rejected {
+            let code = Code::ALL.iter().find(|code| code.as_str() == rejected.code);
+            if code.is_some_and(|code| code.status() >= 500) {
+                // Not taken now, to be sent again later: that is what a new link does, after its pause.
+                return Err(format!("the collector cannot take facts now ({})", rejected.code));
+            }
+            if let Some(id) = sent.ids.get(rejected.index) {
+                events.push(Event::Refused(*id, format!("{}: {}", rejected.code, rejected.message)));
+            }
+        }
+        Ok(())
+    }
+
+    fn dial(&self) -> Result<Line, String> {
+        let answer = Arc::new(Answer::default());
+        let theirs = Arc::clone(&answer);
+        let authority = self.address.authority.clone();
+        let bell = Arc::clone(&self.bell);
+        let limit = self.patience.min(self.redial_max.max(REDIAL_HURRIED));
+        std::thread::Builder::new()
+            .name("lastbeat-dial".into())
+            .spawn(move || {
+                let dialled = connect(&authority, limit);
+                *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(dialled);
+                bell.ring();
+            })
+            .map(|_| Line::Dialling(answer))
+            .map_err(|error| format!("no thread to dial on: {error}"))
+    }
+
+    /// Twice as long each time up to the limit, the later half of it by chance, so that a fleet that lost
+    /// its collector does not come back in one moment.
+    fn pause(&mut self) -> Duration {
+        let doubled = REDIAL_FIRST.saturating_mul(1 << self.failures.min(10));
+        self.failures = self.failures.saturating_add(1);
+        let longest = doubled.min(self.redial_max);
+        longest / 2 + (longest / 2).mul_f64(chance())
+    }
+}
+
+/// A number in [0, 1) from the randomness that std seeds its maps with.
+fn chance() -> f64 {
+    let bits = u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or(0);
+    f64::from(bits) / 4_294_967_296.0
+}
+
+fn connect(authority: &str, limit: Duration) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in authority.to_socket_addrs()?.take(ADDRESSES_MAX) {
+        match TcpStream::connect_timeout(&address, limit) {
+            // A dial to a free port of this host can meet itself; that is no collector.
+            Ok(stream) if stream.local_addr()? == stream.peer_addr()? => {
+                last = io::ErrorKind::ConnectionRefused.into();
+            }
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                stream.set_nonblocking(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn would_block(error: &tungstenite::Error) -> bool {
+    matches!(error, tungstenite::Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+fn limits() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(4 * 1024)
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BUFFER_MAX_BYTES)
+        .max_message_size(Some(FRAME_MAX_BYTES))
+        .max_frame_size(Some(FRAME_MAX_BYTES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_the_limit_and_never_beyond() {
+        let (mut config, _) = Config::read(|_| None);
+        config.set_interval(Duration::from_secs(5));
+        let (bell, _sleeper) = crate::wake::pair().expect("a pair");
+        let address = Address::parse("test", "http://127.0.0.1:1").expect("an address");
+        let mut link = Link::new(address, &config, Arc::new(bell), Instant::now());
+        let pauses: Vec<Duration> = (0..20).map(|_| link.pause()).collect();
+        assert!(pauses[0] <= REDIAL_FIRST);
+        assert!(pauses.iter().all(|pause| *pause <= config.redial_max()), "{pauses:?}");
+        assert!(pauses[19] >= config.redial_max() / 2, "{pauses:?}");
+    }
+}

@@ -1,0 +1,280 @@
+//! The round of the courier's thread: turn the link, settle what it brought, send, spool, sleep.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lastbeat_wire::{Envelope, FactId};
+
+use crate::clock::{boottime_ms, spool_instant};
+use crate::courier::{Flushed, Identity, Shared};
+use crate::link::{Event, Link};
+use crate::spool::{self, Leftover};
+use crate::wake::Sleeper;
+
+/// The most bytes of envelopes in one message. Small: it is put together under the lock.
+const MESSAGE_MAX_BYTES: usize = 64 * 1024;
+/// The longest sleep, for no reason but to have a limit.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+/// What the thread has in hands.
+pub(crate) struct Round {
+    shared: Arc<Shared>,
+    link: Link,
+    sleeper: Sleeper,
+    spool_dir: PathBuf,
+    errand: Errand,
+    /// The courier's own facts wait for the errand.
+    leftovers_first: bool,
+    spooled: Option<Spooled>,
+}
+
+/// The spool file as it was written last.
+struct Spooled {
+    /// The newest fact in it that waited.
+    newest: u64,
+    /// The facts in it that no collector has made durable: the file stays as long as there is one.
+    unsafe_seqs: BTreeSet<u64>,
+}
+
+/// Files of earlier runs of this worker, delivered one after the other once our own facts are sent.
+#[derive(Default)]
+struct Errand {
+    files: VecDeque<Leftover>,
+    read_ms: u64,
+    next: usize,
+    pending: BTreeSet<FactId>,
+}
+
+impl Round {
+    pub(crate) fn new(shared: Arc<Shared>, link: Link, sleeper: Sleeper, spool_dir: PathBuf) -> Self {
+        Self {
+            shared,
+            link,
+            sleeper,
+            spool_dir,
+            errand: Errand::default(),
+            leftovers_first: false,
+            spooled: None,
+        }
+    }
+
+    /// Goes round until the courier quits.
+    pub(crate) fn run(mut self) {
+        loop {
+            let events = self.link.turn(Instant::now());
+            if self.settle(events) {
+                break;
+            }
+            self.send();
+            self.see_to_flush();
+            let sleep = self.sleep_for();
+            self.sleeper.sleep(self.link.watched(), sleep);
+        }
+        self.link.close();
+    }
+
+    /// Applies what the link brought; says whether to quit.
+    fn settle(&mut self, events: Vec<Event>) -> bool {
+        for event in events {
+            match event {
+                Event::Opened => {
+                    tracing::debug!("the link to the collector is open");
+                    let mut state = self.shared.lock();
+                    state.outbox.link_opened();
+                    // The start is told again with an old identity: only a beat shows that we live now.
+                    if let Some(beat) = &mut state.beat {
+                        beat.next = Instant::now();
+                    }
+                    let identity = state.outbox.identity().clone();
+                    drop(state);
+                    self.errand = Errand::begin(&self.spool_dir, &identity);
+                }
+                Event::Acked(id, durable) => {
+                    let mut state = self.shared.lock();
+                    state.outbox.acked(id, durable);
+                    let own = state.outbox.identity();
+                    let is_own = (own.run_id, own.source) == (id.run_id, id.source);
+                    drop(state);
+                    if let Some(spooled) = self.spooled.as_mut().filter(|_| durable && is_own) {
+                        spooled.unsafe_seqs.remove(&id.seq);
+                    }
+                    self.errand.acked(id, durable);
+                }
+                Event::Refused(id, why) => {
+                    tracing::warn!(seq = id.seq, %why, "the collector refused a fact");
+                    self.shared.lock().outbox.refused(id);
+                    self.errand.refused(id);
+                }
+                Event::Bye(bye) => {
+                    tracing::info!(reason = ?bye.reason, back_by = ?bye.back_by, "the collector says goodbye");
+                }
+                Event::Closed(why) => {
+                    tracing::debug!(%why, "no link to the collector");
+                    self.errand = Errand::default();
+                }
+            }
+        }
+        self.shared.lock().quit
+    }
+
+    /// Sends what waits: facts first, then a beat that is due, then what earlier runs left behind.
+    fn send(&mut self) {
+        if !self.link.can_send() {
+            return;
+        }
+        let now = Instant::now();
+        self.look_for_leftovers();
+        let held_back = self.leftovers_first && !self.errand.is_done();
+        let mut state = self.shared.lock();
+        let facts =
+            if held_back { Vec::new() } else { state.outbox.take_unsent(boottime_ms(), MESSAGE_MAX_BYTES) };
+        let beat_due = match &mut state.beat {
+            Some(beat) if facts.is_empty() && beat.next <= now => {
+                beat.next = now + beat.every;
+                Some(Arc::clone(&beat.make))
+            }
+            _ => None,
+        };
+        drop(state);
+        if !facts.is_empty() {
+            let (ids, texts): (Vec<FactId>, Vec<String>) = facts.into_iter().unzip();
+            self.link.send(ids, format!("[{}]", texts.join(",")), now);
+        } else if let Some(make) = beat_due {
+            let signal = make();
+            let beat = self.shared.lock().outbox.beat(signal);
+            if let Some(text) = beat.as_ref().and_then(|beat| serde_json::to_string(beat).ok()) {
+                self.link.send(beat.iter().map(Envelope::id).collect(), text, now);
+            }
+        } else if let Some((ids, text)) = self.errand.next_message() {
+            self.link.send(ids, text, now);
+        }
+    }
+
+    /// Looks into the spool once more when what lies there is to go first.
+    fn look_for_leftovers(&mut self) {
+        let state = self.shared.lock();
+        if state.leftovers_first && !self.leftovers_first {
+            let identity = state.outbox.identity().clone();
+            drop(state);
+            self.leftovers_first = true;
+            self.errand = Errand::begin(&self.spool_dir, &identity);
+        }
+    }
+
+    fn see_to_flush(&mut self) {
+        let now = Instant::now();
+        let state = self.shared.lock();
+        let unsafe_seqs: BTreeSet<u64> = state.outbox.waiting_seqs().collect();
+        let Some(newest) = unsafe_seqs.last().copied() else {
+            let flushing = state.flush.is_some();
+            drop(state);
+            if self.spooled.take_if(|spooled| spooled.unsafe_seqs.is_empty()).is_some() {
+                spool::remove(&self.shared.spool_path);
+            }
+            if flushing {
+                self.answer(Flushed::Delivered);
+            }
+            return;
+        };
+        let Some(flush) = state.flush else { return };
+        self.link.hurry(now);
+        let over = now >= flush.until || state.outbox.only_refused_wait();
+        // Whatever waits and is older than the newest in the file was there when the file was written.
+        let is_safe = |spooled: &Option<Spooled>| spooled.as_ref().is_some_and(|it| it.newest >= newest);
+        let must_spool = !is_safe(&self.spooled) && (over || now >= flush.spool_at || !self.link.is_open());
+        let envelopes = must_spool.then(|| state.outbox.to_spool(boottime_ms()));
+        drop(state);
+        let waiting = unsafe_seqs.len();
+        if let Some(envelopes) = envelopes {
+            match spool::write(&self.shared.spool_path, &spool_instant(), &envelopes) {
+                Ok(()) => self.spooled = Some(Spooled { newest, unsafe_seqs }),
+                Err(error) => {
+                    tracing::warn!(path = %self.shared.spool_path.display(), %error, "the spool cannot be written");
+                }
+            }
+        }
+        if over {
+            let safe = is_safe(&self.spooled);
+            self.answer(if safe { Flushed::Spooled(waiting) } else { Flushed::Failed });
+        }
+    }
+
+    fn answer(&self, flushed: Flushed) {
+        let mut state = self.shared.lock();
+        if state.flush.take().is_some() {
+            state.flushed = Some(flushed);
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
+    fn sleep_for(&self) -> Duration {
+        let now = Instant::now();
+        let state = self.shared.lock();
+        // A beat that is due and cannot be sent yet waits for the socket, not for the clock.
+        let can_send = self.link.can_send();
+        let beat = state.beat.as_ref().filter(|_| can_send).map(|beat| beat.next);
+        let flush = state.flush.map(|flush| {
+            if self.spooled.is_none() && now < flush.spool_at { flush.spool_at } else { flush.until }
+        });
+        drop(state);
+        let due = [self.link.due_at(now), beat, flush].into_iter().flatten().min();
+        due.map_or(SLEEP_MAX, |due| due.saturating_duration_since(now).min(SLEEP_MAX))
+    }
+}
+
+impl Errand {
+    fn begin(dir: &Path, identity: &Identity) -> Self {
+        let read_ms = boottime_ms();
+        let files = spool::leftovers(dir, identity, &spool_instant()).into();
+        Self { files, read_ms, next: 0, pending: BTreeSet::new() }
+    }
+
+    /// All files are delivered, or left to others.
+    fn is_done(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// The next part of the file at hand; the next file only when this one is safe.
+    fn next_message(&mut self) -> Option<(Vec<FactId>, String)> {
+        let file = self.files.front()?;
+        let waited_ms = boottime_ms().saturating_sub(self.read_ms);
+        let (mut ids, mut texts, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for envelope in &file.envelopes[self.next..] {
+            let aged = Envelope { age_ms: envelope.age_ms.saturating_add(waited_ms), ..envelope.clone() };
+            let text = serde_json::to_string(&aged).ok()?;
+            if !ids.is_empty() && bytes + text.len() > MESSAGE_MAX_BYTES {
+                break;
+            }
+            bytes += text.len();
+            ids.push(aged.id());
+            texts.push(text);
+        }
+        self.next += ids.len();
+        self.pending.extend(&ids);
+        (!ids.is_empty()).then(|| (ids, format!("[{}]", texts.join(","))))
+    }
+
+    fn acked(&mut self, id: FactId, durable: bool) {
+        if !durable || !self.pending.remove(&id) || !self.pending.is_empty() {
+            return;
+        }
+        if self.files.front().is_some_and(|file| self.next == file.envelopes.len()) {
+            if let Some(file) = self.files.pop_front() {
+                file.remove();
+            }
+            self.next = 0;
+        }
+    }
+
+    /// The file stays for whoever can tell a person; the next one gets its turn.
+    fn refused(&mut self, id: FactId) {
+        if self.pending.contains(&id) {
+            self.pending.clear();
+            self.files.pop_front();
+            self.next = 0;
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The spool: facts on disk that no collector has acknowledged, for whoever delivers them later.
+//!
+//! Written whole beside its place, synced, renamed, and the directory synced; removed only when every
+//! fact in it was acknowledged durable. The form of a file is the wire crate's.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use lastbeat_wire::spool::{EXTENSION, FILE_MAX_BYTES, Instant, decode, encode, file_name};
+use lastbeat_wire::{Envelope, RunId, Signal, Source};
+
+use crate::courier::Identity;
+
+/// The most files of earlier runs that one run delivers.
+const LEFTOVERS_MAX: usize = 16;
+/// The most entries of the directory looked at for them.
+const ENTRIES_MAX: usize = 4_096;
+
+/// Where one voice's file lies.
+pub(crate) fn path_of(dir: &Path, run_id: RunId, source: Source) -> PathBuf {
+    dir.join(file_name(run_id, source))
+}
+
+/// Writes the file; when this returns, it survives a power cut.
+pub(crate) fn write(path: &Path, now: &Instant, envelopes: &[Envelope]) -> io::Result<()> {
+    let bytes = encode(now, envelopes).map_err(|refusal| io::Error::other(refusal.to_string()))?;
+    let dir = path.parent().ok_or_else(|| io::Error::other("a spool file has a directory"))?;
+    create_dir(dir)?;
+    // The pid keeps two processes apart that speak of one run, client and witness.
+    let beside = path.with_extension(format!("{}.tmp", std::process::id()));
+    let written = create_private(&beside).and_then(|mut file| {
+        file.write_all(&bytes)?;
+        file.sync_all()
+    });
+    if let Err(error) = written.and_then(|()| fs::rename(&beside, path)) {
+        drop(fs::remove_file(&beside));
+        return Err(error);
+    }
+    sync_dir(dir)
+}
+
+/// Removes a file, if it is still there: the collector of this host may have been first.
+pub(crate) fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::debug!(path = %path.display(), %error, "a delivered spool file could not be removed");
+    }
+}
+
+/// A file of an earlier run of the same worker.
+#[derive(Debug)]
+pub(crate) struct Leftover {
+    pub(crate) path: PathBuf,
+    pub(crate) envelopes: Vec<Envelope>,
+    bytes: Vec<u8>,
+}
+
+impl Leftover {
+    /// Removes the file, unless its run has written it anew meanwhile.
+    pub(crate) fn remove(&self) {
+        if fs::read(&self.path).is_ok_and(|bytes| bytes == self.bytes) {
+            remove(&self.path);
+        }
+    }
+}
+
+/// Finds what earlier runs of this worker could not deliver. A file with a damaged line is left alone:
+/// the collector of this host or `lastbeat flush` will report it.
+pub(crate) fn leftovers(dir: &Path, identity: &Identity, now: &Instant) -> Vec<Leftover> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    entries
+        .take(ENTRIES_MAX)
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == EXTENSION))
+        .filter_map(|path| leftover(path, identity, now))
+        .take(LEFTOVERS_MAX)
+        .collect()
+}
+
+fn leftover(path: PathBuf, identity: &Identity, now: &Instant) -> Option<Leftover> {
+    let length = fs::metadata(&path).ok()?.len();
+    if usize::try_from(length).ok()? > FILE_MAX_BYTES {
+        return None;
+    }
+    let bytes = fs::read(&path).ok()?;
+    let read = decode(&bytes, now).ok()?;
+    let envelopes: Vec<Envelope> =
+        read.into_iter().map(|line| line.map(|read| read.envelope)).collect::<Result<_, _>>().ok()?;
+    let is_earlier = envelopes.iter().all(|envelope| {
+        envelope.service == identity.service
+            && envelope.worker == identity.worker
+            && (envelope.run_id, envelope.source) != (identity.run_id, identity.source)
+    });
+    // Without an ending it could be of a run that lives, and its facts would look like a sign of life.
+    let tells_an_ending =
+        envelopes.iter().any(|envelope| matches!(envelope.signal, Signal::Final(_) | Signal::Exit(_)));
+    (is_earlier && tells_an_ending).then_some(Leftover { path, envelopes, bytes })
+}
+
+fn create_dir(dir: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
+}
+
+fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+#[cfg(unix)]
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_dir(_dir: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use lastbeat_wire::signal::Final;
+    use lastbeat_wire::{Name, Refusal};
+
+    use super::*;
+    use crate::outbox::Outbox;
+
+    fn identity(number: u128) -> Identity {
+        Identity {
+            run_id: RunId::from_u128(number),
+            source: Source::Own,
+            service: Name::new("trader").expect("a name"),
+            worker: Name::new("main").expect("a name"),
+        }
+    }
+
+    fn at(boottime_ms: u64) -> Instant {
+        Instant { boot_id: Some("boot".into()), boottime_ms, wall_ms: 0 }
+    }
+
+    fn final_of(number: u128) -> Vec<Envelope> {
+        let mut outbox = Outbox::new(identity(number));
+        outbox.say(Signal::Final(Final::default()), 1_000);
+        outbox.to_spool(1_500)
+    }
+
+    #[test]
+    fn what_is_written_reads_back_with_its_age_brought_up_to_now() -> Result<(), Refusal> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let below = dir.path().join("state/spool");
+        let path = path_of(&below, RunId::from_u128(7), Source::Own);
+        write(&path, &at(1_500), &final_of(7)).expect("it is written");
+
+        let bytes = fs::read(&path).expect("it is there");
+        let read = decode(&bytes, &at(4_500))?;
+        assert_eq!(read.len(), 1);
+        let envelope = read[0].as_ref().expect("a whole line").envelope.clone();
+        assert_eq!((envelope.seq, envelope.age_ms), (1, 3_500));
+        assert_eq!(fs::read_dir(&below).expect("the directory").count(), 1, "no file is left beside it");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = fs::metadata(&path).expect("its mode").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_earlier_runs_file_is_found_and_our_own_and_strangers_are_not() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for number in [7, 8] {
+            let path = path_of(dir.path(), RunId::from_u128(number), Source::Own);
+            write(&path, &at(1_500), &final_of(number)).expect("it is written");
+        }
+        fs::write(dir.path().join("torn.spool"), b"00000000 {}").expect("it is written");
+        let found = leftovers(dir.path(), &identity(8), &at(2_500));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].envelopes[0].run_id, RunId::from_u128(7));
+
+        write(&found[0].path, &at(9_000), &final_of(7)).expect("its run writes anew");
+        found[0].remove();
+        assert!(found[0].path.exists(), "what came since is not thrown away");
+        let stranger = Identity { worker: Name::new("other").expect("a name"), ..identity(9) };
+        assert!(leftovers(dir.path(), &stranger, &at(2_500)).is_empty());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_an_error_and_no_panic() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("file");
+        fs::write(&file, b"").expect("it is written");
+        let path = path_of(&file, RunId::from_u128(7), Source::Own);
+        assert!(write(&path, &at(0), &final_of(7)).is_err());
+    }
+}

@@ -1,0 +1,6 @@
+//! The client against a real peer on loopback: what a collector hears, and what a host may rely on.
+
+mod agents;
+mod link;
+mod peer;
+mod stop;

@@ -1,0 +1,227 @@
+//! Promise: the house rules hold: who imports whom, what stands in which room, and nothing is forgotten.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lastbeat_tests::tools::repository;
+use serde_json::Value;
+
+/// A file longer than this is a redesign.
+const FILE_MAX_LINES: usize = 800;
+
+/// The kinds of file that people write here.
+const WRITTEN: &[&str] =
+    &["rs", "mjs", "js", "css", "html", "py", "toml", "yml", "yaml", "md", "json", "svg", ""];
+
+/// What each crate may import of the others, and by which dependencies it may never be joined.
+const WALLS: &[(&str, &[&str], &[&str])] = &[
+    ("lastbeat-wire", &[], &["tokio", "axum", "hyper", "ureq", "rusqlite"]),
+    ("lastbeat-engine", &[], &["tokio", "rusqlite", "serde", "serde_json", "jiff", "uuid"]),
+    ("lastbeat", &["lastbeat-wire"], &["rusqlite", "axum", "hyper", "jiff"]),
+    ("lastbeat-collector", &["lastbeat-engine", "lastbeat-wire", "lastbeat"], &["clap", "ureq"]),
+    ("lastbeat-cli", &["lastbeat", "lastbeat-wire", "lastbeat-collector"], &["axum", "rusqlite"]),
+    ("lastbeat-tests", &["lastbeat", "lastbeat-wire", "lastbeat-engine", "lastbeat-collector"], &[]),
+];
+
+fn packages() -> BTreeMap<String, Vec<(String, bool)>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
+        .current_dir(repository())
+        .output()
+        .expect("cargo is there");
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo answers in JSON");
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    list(&metadata["packages"])
+        .iter()
+        .map(|package| {
+            let needs = list(&package["dependencies"]);
+            let needs = needs.iter().map(|need| (text(&need["name"]), need["kind"] != "dev"));
+            (text(&package["name"]), needs.collect())
+        })
+        .collect()
+}
+
+/// Every file of the repository that people wrote, by its path from the root.
+fn files() -> Vec<PathBuf> {
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
+        .current_dir(repository())
+        .output()
+        .expect("git is there");
+    assert!(output.status.success(), "the house rules are checked in a git checkout");
+    let mut files: Vec<PathBuf> = String::from_utf8_lossy(&output.stdout)
+        .split('\0')
+        .filter(|name| !name.is_empty())
+        .map(PathBuf::from)
+        .filter(|path| repository().join(path).is_file())
+        .collect();
+    files.sort();
+    assert!(files.len() > 20, "{files:?}");
+    files
+}
+
+fn read(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(repository().join(path)).unwrap_or_default()).into_owned()
+}
+
+fn extension(path: &Path) -> &str {
+    path.extension().and_then(|extension| extension.to_str()).unwrap_or_default()
+}
+
+/// The Rust files below `folder`, without what is only compiled for tests, and without comments.
+fn code(folder: &str) -> Vec<(PathBuf, String)> {
+    let is_code =
+        |path: &PathBuf| path.starts_with(folder) && extension(path) == "rs" && !path.ends_with("tests.rs");
+    let found: Vec<_> = files().into_iter().filter(is_code).collect();
+    assert!(!found.is_empty(), "a rule about {folder} would hold of nothing");
+    found
+        .into_iter()
+        .map(|path| {
+            let text = read(&path);
+            let shipped = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+            let lines = shipped.lines().filter(|line| !line.trim_start().starts_with("//"));
+            (path, lines.collect::<Vec<_>>().join("\n"))
+        })
+        .collect()
+}
+
+#[test]
+fn a_crate_imports_only_what_its_place_in_the_house_allows() {
+    let packages = packages();
+    let built: BTreeSet<&str> = packages.keys().map(String::as_str).collect();
+    let planned: BTreeSet<&str> = WALLS.iter().map(|(name, _, _)| *name).collect();
+    assert_eq!(built, planned, "a crate came or went: say here whom it may know");
+    for (name, allowed, never) in WALLS {
+        for (need, shipped) in &packages[*name] {
+            let ours = planned.contains(need.as_str());
+            assert!(!ours || allowed.contains(&need.as_str()), "{name} must not know {need}");
+            assert!(!shipped || !never.contains(&need.as_str()), "{name} must not bring {need}");
+            assert_ne!(need, "lastbeat-tests", "{name} imports the tests");
+        }
+    }
+    let engine: Vec<_> = packages["lastbeat-engine"].iter().filter(|(_, shipped)| *shipped).collect();
+    assert!(engine.is_empty(), "the engine is free of everything: {engine:?}");
+}
+
+#[test]
+fn the_engine_has_no_clock_no_files_no_threads() {
+    for (path, text) in code("crates/lastbeat-engine/src") {
+        for word in ["std::time::Instant", "SystemTime", "std::fs", "std::env", "std::thread", "std::net"] {
+            assert!(!text.contains(word), "{} uses {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn sql_stands_in_the_journal_alone() {
+    for (path, text) in code("crates") {
+        if path.starts_with("crates/lastbeat-collector/src/journal") {
+            continue;
+        }
+        for word in ["SELECT ", "INSERT INTO", "CREATE TABLE", "DELETE FROM", "PRAGMA", "rusqlite"] {
+            assert!(!text.contains(word), "{} speaks SQL: {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_collector_spawns_in_its_assembly_alone() {
+    for (path, text) in code("crates/lastbeat-collector/src") {
+        let spawns = [".spawn(", "::spawn(", "spawn_blocking(", "thread::Builder", ".spawn_on("];
+        if path.ends_with("assembly.rs") {
+            assert!(spawns.iter().any(|word| text.contains(word)), "the assembly spawns nothing?");
+            continue;
+        }
+        for word in spawns {
+            assert!(!text.contains(word), "{} spawns: {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_collector_reads_the_time_in_its_clock_alone() {
+    for (path, text) in code("crates/lastbeat-collector/src") {
+        if path.ends_with("clock.rs") {
+            continue;
+        }
+        for word in ["SystemTime::now", "Timestamp::now", "Zoned::now", "clock_gettime"] {
+            assert!(!text.contains(word), "{} has a clock of its own: {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn no_file_of_the_page_is_forgotten() {
+    let all = files();
+    let users: Vec<(PathBuf, String)> = all
+        .iter()
+        .filter(|path| matches!(extension(path), "rs" | "html" | "mjs" | "js" | "css"))
+        .map(|path| (path.clone(), read(path)))
+        .collect();
+    for path in all.iter().filter(|path| path.starts_with("web")) {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        // Found and run by name.
+        if name.ends_with(".test.mjs") {
+            continue;
+        }
+        let from_templates = path.strip_prefix("web/templates").ok().and_then(Path::to_str);
+        let wanted = from_templates.unwrap_or(name);
+        let used = users.iter().any(|(user, text)| user != path && text.contains(wanted));
+        assert!(used, "nobody uses {}", path.display());
+    }
+}
+
+#[test]
+fn no_file_is_too_long_to_be_read() {
+    for path in
+        files().iter().filter(|path| matches!(extension(path), "rs" | "mjs" | "js" | "css" | "html" | "py"))
+    {
+        let lines = read(path).lines().count();
+        assert!(lines <= FILE_MAX_LINES, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn the_repository_stands_alone() {
+    // Put together here, so that this file does not hold them.
+    let registries = ["registry.npm", "pypi", "static.crates"].iter().zip(["js.org", ".org", ".io"]);
+    let mut banned: Vec<String> = registries.map(|(a, b)| format!("{a}{b}")).collect();
+    // The paths of the machine that runs this, wherever that is.
+    banned.push(format!("{}/", repository().display()));
+    banned.extend(std::env::var("HOME").ok().filter(|home| home.len() > 1).map(|home| format!("{home}/")));
+    for path in files().iter().filter(|path| WRITTEN.contains(&extension(path))) {
+        let text = read(path);
+        for word in &banned {
+            assert!(!text.contains(word), "{} holds {word}: true on one machine only", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_test_file_is_run() {
+    let manifest = read(Path::new("tests/Cargo.toml"));
+    for path in
+        files().iter().filter(|path| path.parent() == Some(Path::new("tests")) && extension(path) == "rs")
+    {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        assert!(manifest.contains(&format!("path = \"{name}\"")), "{name} is in no [[test]]");
+    }
+}
+
+#[test]
+fn nothing_is_left_for_later_in_the_code() {
+    let words = ["TO", "FIX", "XX"].iter().zip(["DO", "ME", "X"]).map(|(a, b)| format!("{a}{b}"));
+    let words: Vec<String> = words.collect();
+    for path in files().iter().filter(|path| matches!(extension(path), "rs" | "mjs" | "js" | "css" | "html"))
+    {
+        let text = read(path);
+        for word in &words {
+            assert!(!text.contains(word.as_str()), "{} says {word}", path.display());
+        }
+        let skip = ["#[", "ignore"].concat();
+        assert!(!text.contains(&skip), "{} skips a test", path.display());
+    }
+}
