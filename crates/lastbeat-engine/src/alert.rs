@@ -3,12 +3,15 @@
 //! Invariant: no state of its own. What was open and when it was resolved follows from the endings, the
 //! successors and the amendments, so replay and live agree.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ending::{Class, Severity, words};
+use crate::fact::PlanKind;
 use crate::moment::Moment;
 use crate::rules::Rules;
 use crate::run::{PromiseState, Run};
+use crate::silence::Silence;
 use crate::words::{class_words, span};
 use crate::worker::Worker;
 
@@ -27,6 +30,14 @@ words! {
         Suspended = "LastbeatSuspended",
         /// Five bad endings in a minute.
         CrashLoop = "LastbeatCrashLoop",
+        /// All runs of a host are silent with their witnesses.
+        HostLost = "LastbeatHostLost",
+        /// A host booted anew, and its runs had not said goodbye.
+        HostRebooted = "LastbeatHostRebooted",
+        /// Maintenance is over, and it is still down.
+        MaintenanceOver = "LastbeatMaintenanceOver",
+        /// Half of the fleet is silent: rather the network or the observer.
+        ObserverOrNetwork = "LastbeatObserverOrNetwork",
         /// Its witness left without an exit.
         Orphaned = "LastbeatOrphaned",
         /// A stop that was not clean.
@@ -46,7 +57,11 @@ impl AlertName {
             | Self::AgentFailed
             | Self::Hung
             | Self::Suspended
-            | Self::CrashLoop => Severity::Page,
+            | Self::CrashLoop
+            | Self::HostLost
+            | Self::HostRebooted
+            | Self::MaintenanceOver
+            | Self::ObserverOrNetwork => Severity::Page,
             Self::CleanupNotClean | Self::ExitedSilently | Self::Orphaned => Severity::Ticket,
         }
     }
@@ -62,10 +77,9 @@ impl AlertName {
             | Class::OomKilled
             | Class::Watchdog
             | Class::StartFailed
-            | Class::Lost
-            // The next storey: one alert for the host, instead of its workers'.
-            | Class::HostLost
-            | Class::HostRebooted => Some(Self::WorkerFailed),
+            | Class::Lost => Some(Self::WorkerFailed),
+            Class::HostLost => Some(Self::HostLost),
+            Class::HostRebooted => Some(Self::HostRebooted),
         }
     }
 }
@@ -75,9 +89,9 @@ impl AlertName {
 pub struct Alert {
     /// Its name.
     pub name: AlertName,
-    /// The service.
+    /// The service; empty where it speaks of a host or of the fleet.
     pub service: Arc<str>,
-    /// The worker.
+    /// The worker; empty where it speaks of a host or of the fleet.
     pub worker: Arc<str>,
     /// The host of the run it speaks of.
     pub host: Option<String>,
@@ -94,6 +108,8 @@ struct Need {
     name: AlertName,
     since: Moment,
     until: Option<(Moment, String)>,
+    /// When what it speaks of was well again, before it had proved steady.
+    back: Option<Moment>,
     host: Option<String>,
     because: String,
 }
@@ -111,8 +127,11 @@ pub fn alerts(worker: &Worker, now: Moment, rules: &Rules) -> Vec<Alert> {
             need.until = Some((since.max(need.since), "part of a crash loop".to_owned()));
         }
         let because = format!("{} bad endings in {}", rules.loop_endings, span(rules.loop_ms));
-        needs.push(Need { name: AlertName::CrashLoop, since, until: None, host: None, because });
+        let (until, back, host) = (None, None, None);
+        needs.push(Need { name: AlertName::CrashLoop, since, until, back, host, because });
     }
+    let mut needs = outside_maintenance(worker, needs, now, rules);
+    needs.retain(|need| need.since <= now);
     needs.sort_by_key(|need| need.since);
     for need in needs {
         let open = joined.iter_mut().rev().find(|held| {
@@ -144,20 +163,61 @@ pub fn alerts(worker: &Worker, now: Moment, rules: &Rules) -> Vec<Alert> {
         .collect()
 }
 
+/// Maintenance holds everything back: what was open when it began is resolved, what comes inside it is not told, and
+/// what still stands at its end is told once, under the name of the maintenance (M8).
+fn outside_maintenance(worker: &Worker, needs: Vec<Need>, now: Moment, rules: &Rules) -> Vec<Need> {
+    let mut windows: Vec<(Moment, Moment)> = Vec::new();
+    for window in worker.windows().iter().filter(|window| window.plan.kind == PlanKind::Maintenance) {
+        match windows.last_mut().filter(|(_, until)| window.from <= *until) {
+            Some((_, until)) => *until = window.until.max(*until),
+            None => windows.push((window.from, window.until)),
+        }
+    }
+    // D6: an end that the observer slept through is judged when it has heard its workers.
+    let hold = worker.runs.iter().map(|run| run.hold_until(rules)).max().unwrap_or_default();
+    let mut told = needs;
+    for (from, until) in windows {
+        let mut over = Vec::new();
+        for need in &mut told {
+            let open_inside =
+                need.since < until && need.until.as_ref().is_none_or(|(resolved, _)| *resolved > from);
+            if !open_inside {
+                continue;
+            }
+            let still_down = need.until.as_ref().is_none_or(|(resolved, _)| *resolved > until)
+                && need.back.is_none_or(|back| back > until);
+            if still_down && need.name.severity() == Severity::Page && now >= until.max(hold) {
+                let because = format!("still down after maintenance: {}", need.because);
+                let (name, host) = (AlertName::MaintenanceOver, need.host.clone());
+                let (since, until, back) = (until, need.until.clone(), need.back);
+                over.push(Need { name, since, until, back, host, because });
+            }
+            need.until = Some((from.max(need.since), "maintenance".to_owned()));
+        }
+        told.retain(|need| need.until.as_ref().is_none_or(|(resolved, _)| *resolved > need.since));
+        told.extend(over);
+    }
+    told
+}
+
 fn needs_of(worker: &Worker, run: &Run, now: Moment, rules: &Rules) -> Vec<Need> {
     let mut needs = Vec::new();
     if worker.is_child_of_a_live_run(run) {
         return needs;
     }
     let mut need = |name, since, until, because: String| {
-        needs.push(Need { name, since, until, host: run.host(), because });
+        let resolved: &Option<(Moment, String)> = &until;
+        let back = worker.successors(run).filter_map(Run::ready_at).min();
+        let back = back.or_else(|| resolved.as_ref().map(|(at, _)| *at));
+        needs.push(Need { name, since, until, back, host: run.host(), because });
     };
     let steady = steady_successor(worker, run, rules);
     if let Some(ending) = run.verdict.ending()
         && let Some(name) = AlertName::of_class(ending.class)
+        && let Some(since) = run.told_from(ending.at, ending.expired.is_some())
         && !worker.is_covered(run, rules)
     {
-        need(name, ending.at, steady.clone(), class_words(run, ending));
+        need(name, since, steady.clone(), class_words(run, ending));
     }
     if let Some(promise) = worker.promise(run, rules)
         && promise.state == PromiseState::Broken
@@ -183,13 +243,62 @@ fn needs_of(worker: &Worker, run: &Run, now: Moment, rules: &Rules) -> Vec<Need>
     let now_named = run.verdict.class().and_then(AlertName::of_class);
     for amendment in &run.amendments {
         let was = AlertName::of_class(amendment.from).filter(|name| Some(*name) != now_named);
-        if let Some(name) = was {
+        if let Some(name) = was
+            && run.told_from(amendment.from_at, amendment.from.is_inferred()) == Some(amendment.from_at)
+        {
             let to = amendment.to.map_or("live", Class::as_str);
             let why = format!("amended to {to}: {}", amendment.because);
             need(name, amendment.from_at, Some((amendment.at, why)), amendment.from.as_str().to_owned());
         }
     }
     needs
+}
+
+/// One alert for each host, instead of one for each of its workers.
+pub(crate) fn by_host(alerts: Vec<Alert>) -> Vec<Alert> {
+    let mut hosts: BTreeMap<(AlertName, Option<String>), Vec<Alert>> = BTreeMap::new();
+    let (of_hosts, mut told): (Vec<Alert>, Vec<Alert>) = alerts
+        .into_iter()
+        .partition(|alert| matches!(alert.name, AlertName::HostLost | AlertName::HostRebooted));
+    for alert in of_hosts {
+        hosts.entry((alert.name, alert.host.clone())).or_default().push(alert);
+    }
+    for ((name, host), members) in hosts {
+        let open = members.iter().any(|alert| alert.resolved.is_none());
+        let because = members.iter().find(|alert| !open || alert.resolved.is_none());
+        let workers = if members.len() == 1 { "worker" } else { "workers" };
+        told.push(Alert {
+            name,
+            service: Arc::from(""),
+            worker: Arc::from(""),
+            host,
+            since: members.iter().map(|alert| alert.since).min().unwrap_or_default(),
+            resolved: members.iter().filter_map(|alert| alert.resolved).max().filter(|_| !open),
+            because: format!(
+                "{}, {} {workers}",
+                because.map(|alert| alert.because.as_str()).unwrap_or_default(),
+                members.len()
+            ),
+        });
+    }
+    told
+}
+
+/// The one alert of a mass silence (D7).
+pub(crate) fn of_silence(silence: &Silence) -> Alert {
+    let because = match silence.until {
+        None => format!("{} of {} silent", silence.members, silence.of),
+        Some(_) => "heard again".to_owned(),
+    };
+    Alert {
+        name: AlertName::ObserverOrNetwork,
+        service: Arc::from(""),
+        worker: Arc::from(""),
+        host: None,
+        since: silence.since,
+        resolved: silence.until,
+        because,
+    }
 }
 
 /// When the first later run had been ready for a steady minute.

@@ -77,7 +77,7 @@ pub struct Dossier {
     pub tail: Option<Stamped<Vec<String>>>,
     /// What was open before the kill.
     pub left_behind: Option<Stamped<LeftBehind>>,
-    /// The newest of "expired by silence or link" (true) and "seen again" (false).
+    /// The newest of "expired by silence, its own or its host's, or link" and "seen again".
     pub gone: Option<Stamped<Option<Expired>>>,
     /// The newest of "promised progress is missing" and "seen again".
     pub stuck: Option<Stamped<Option<Expired>>>,
@@ -131,7 +131,9 @@ impl Dossier {
                 }
             }
             What::Expired(expired) => match expired.which {
-                Deadline::Silence | Deadline::Link => last(&mut self.gone, fact, &Some(*expired)),
+                Deadline::Silence | Deadline::Link | Deadline::Host => {
+                    last(&mut self.gone, fact, &Some(*expired))
+                }
                 Deadline::Progress => last(&mut self.stuck, fact, &Some(*expired)),
                 Deadline::Stop | Deadline::Start | Deadline::Promise | Deadline::Goodbye => {
                     let held = self.expired.get(&expired.which);
@@ -145,7 +147,7 @@ impl Dossier {
                 last(&mut self.stuck, fact, &None);
             }
             // Facts about no single run never reach a dossier.
-            What::Away(_) => {}
+            What::Away(_) | What::MassSilence(_) | What::Plan(_) | What::PlanEnd(_) | What::Forget(_) => {}
         }
     }
 

@@ -91,6 +91,21 @@ impl Class {
         }
     }
 
+    /// Whether it may rest on a deadline that passed, and on nothing else.
+    #[must_use]
+    pub const fn is_inferred(self) -> bool {
+        matches!(
+            self,
+            Self::Lost | Self::HostLost | Self::HostRebooted | Self::StartFailed | Self::ShutdownTimeout
+        )
+    }
+
+    /// The word of the contract as people read it.
+    #[must_use]
+    pub fn in_words(self) -> String {
+        self.as_str().replace('_', " ")
+    }
+
     /// Whether a restart promise made with such an ending holds (M8: a crash or timeout pages at once).
     #[must_use]
     pub const fn keeps_its_promise(self) -> bool {

@@ -121,6 +121,14 @@ pub enum What {
     Seen,
     /// The observer did not watch for a while.
     Away(Away),
+    /// Half of the fleet fell silent at once, or is heard again (D7).
+    MassSilence(MassSilence),
+    /// Planned work was announced (M8).
+    Plan(Plan),
+    /// Planned work is over, before its time or at it.
+    PlanEnd(PlanEnd),
+    /// A worker that is gone leaves the list.
+    Forget(Forget),
 }
 
 /// What identifies one process on one host for good.
@@ -149,6 +157,8 @@ pub struct Start {
     pub goodbye: bool,
     /// It reloads on a hang-up signal.
     pub reload: bool,
+    /// The boot id of its host.
+    pub boot_id: Option<String>,
     /// The process, when all of it is known.
     pub process: Option<Process>,
     /// Its process id.
@@ -328,9 +338,20 @@ pub enum Deadline {
     Goodbye,
     /// Promised progress, three times over (D2).
     Progress,
+    /// All runs of its host were silent when the first of them came to its silence timeout.
+    Host,
 }
 
 impl Deadline {
+    /// Whether it is about a run of which nothing is heard.
+    #[must_use]
+    pub const fn is_a_silence(self) -> bool {
+        match self {
+            Self::Silence | Self::Link | Self::Host => true,
+            Self::Stop | Self::Start | Self::Promise | Self::Goodbye | Self::Progress => false,
+        }
+    }
+
     /// The word on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -342,6 +363,7 @@ impl Deadline {
             Self::Promise => "promise",
             Self::Goodbye => "goodbye",
             Self::Progress => "progress",
+            Self::Host => "host",
         }
     }
 }
@@ -364,6 +386,75 @@ pub struct Away {
     pub from: Moment,
     /// Until when.
     pub to: Moment,
+}
+
+/// Half of the fleet is silent at once: rather the network or the observer than so many deaths (D7).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MassSilence {
+    /// The silent runs; none: it is over, their hosts were heard again.
+    pub members: Vec<RunId>,
+    /// How many runs were watched.
+    pub of: u64,
+}
+
+/// What kind of work is planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PlanKind {
+    /// Stop and be back before the window ends.
+    Restart,
+    /// Stop.
+    Stop,
+    /// An operator is at work: what happens is shown, and alerts only when it is still down at the end.
+    Maintenance,
+}
+
+impl PlanKind {
+    /// The word on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Restart => "restart",
+            Self::Stop => "stop",
+            Self::Maintenance => "maintenance",
+        }
+    }
+}
+
+/// Planned work, announced by an operator or a pipeline. It asks nobody to stop. The window begins with the fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Its identity.
+    pub id: Arc<str>,
+    /// What kind.
+    pub kind: PlanKind,
+    /// The service it speaks of.
+    pub service: Arc<str>,
+    /// One worker of it; none: all.
+    pub worker: Option<Arc<str>>,
+    /// How long the window is, in ms.
+    pub for_ms: u64,
+    /// Who announced it.
+    pub who: Option<String>,
+    /// Why.
+    pub why: Option<String>,
+    /// The deployment it belongs to.
+    pub deploy: Option<String>,
+}
+
+/// A plan's window ends here, when it had not ended before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanEnd {
+    /// Which plan.
+    pub id: Arc<str>,
+}
+
+/// A worker leaves the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forget {
+    /// Its service.
+    pub service: Arc<str>,
+    /// Its name.
+    pub worker: Arc<str>,
 }
 
 impl What {
@@ -393,6 +484,10 @@ impl What {
             Self::Expired(_) => "expired",
             Self::Seen => "seen",
             Self::Away(_) => "away",
+            Self::MassSilence(_) => "mass_silence",
+            Self::Plan(_) => "plan",
+            Self::PlanEnd(_) => "plan_end",
+            Self::Forget(_) => "forget",
         }
     }
 }

@@ -5,13 +5,16 @@
 //!
 //! The precedence of classes is the order of `class_of_an_end` and `absence`; read those two first.
 
+use std::sync::Arc;
+
 use crate::dossier::{Dossier, Stamped};
 use crate::ending::{
     Cause, CauseKind, Class, ClassHint, Cleanup, CleanupOutcome, Ending, Evidence, EvidenceKind, Exit,
     Sender, StepOutcome,
 };
-use crate::fact::{Deadline, Expired, PhaseTo};
+use crate::fact::{Deadline, Expired, PhaseTo, PlanKind};
 use crate::moment::Moment;
+use crate::plan::{Window, holding};
 use crate::rules::Rules;
 
 /// What a run's neighbours contribute to its verdict.
@@ -22,6 +25,10 @@ pub struct Context {
     /// The exit of an older run of the same process: a process that re-executed itself has one exit, and it
     /// belongs to the newest run.
     pub inherited_exit: Option<Stamped<Exit>>,
+    /// When a run of the same host first told another boot id, after this one had started.
+    pub rebooted: Option<Moment>,
+    /// Planned work that speaks of this worker.
+    pub windows: Option<Arc<[Window]>>,
 }
 
 /// The earliest later run of the same worker.
@@ -119,7 +126,7 @@ pub fn judge(dossier: &Dossier, context: &Context, rules: &Rules) -> Verdict {
         Some(Successor { same_process: true, .. }) => None,
         Some(_) | None => dossier.exit.as_ref().or(context.inherited_exit.as_ref()),
     };
-    let ask = ask(dossier, exit, rules);
+    let ask = ask(dossier, exit, context.windows.as_deref().unwrap_or_default(), rules);
     let judge = Judge { dossier, context, rules, exit, ask: ask.as_ref() };
     let state = match judge.ending() {
         Some(ending) => State::Ended(Box::new(ending)),
@@ -145,7 +152,7 @@ fn signal_number(signal: &str) -> Option<i32> {
 }
 
 /// Who asked first, and until when the stop may take; none when nobody asked.
-fn ask(dossier: &Dossier, exit: Option<&Stamped<Exit>>, rules: &Rules) -> Option<Ask> {
+fn ask(dossier: &Dossier, exit: Option<&Stamped<Exit>>, windows: &[Window], rules: &Rules) -> Option<Ask> {
     let grace = dossier.told(|start| start.grace_ms);
     let own: Vec<_> = dossier.asks.values().filter(|ask| !ask.value.cause.is_done()).collect();
     // A notice (a hang-up, a QUIT that a process sent) may be a reload or a call for a thread dump. It is the ask
@@ -205,6 +212,13 @@ fn ask(dossier: &Dossier, exit: Option<&Stamped<Exit>>, rules: &Rules) -> Option
         Some((cause, exit.occurred, exit.taken.plus(grace.unwrap_or(rules.stop_ms))))
     };
 
+    // M2: nobody was seen to ask, but an operator had announced that it stops. A plan excuses a stop, not a death.
+    let from_plan = || {
+        let exit = exit.filter(|exit| dossier.ready_at().is_some() && !is_a_death(dossier, &exit.value))?;
+        let window = announced(dossier, windows, exit.occurred)?;
+        Some((window.cause(), exit.occurred, exit.taken.plus(grace.unwrap_or(rules.stop_ms))))
+    };
+
     let own_deadline = |ask: &Stamped<crate::fact::Asked>| {
         ask.taken.plus(ask.value.deadline_ms.or(grace).unwrap_or(rules.stop_ms))
     };
@@ -221,9 +235,32 @@ fn ask(dossier: &Dossier, exit: Option<&Stamped<Exit>>, rules: &Rules) -> Option
             let deadline = seen.taken.plus(grace.unwrap_or(rules.stop_ms));
             (seen.value.cause.clone(), seen.occurred, deadline)
         }
-        (None, None) => from_final().or_else(from_death)?,
+        (None, None) => from_final().or_else(from_death).or_else(from_plan)?,
+    };
+    // Who announced it asked first; the signal by which it came stays told.
+    let cause = match announced(dossier, windows, at) {
+        Some(window) => Cause { signal: cause.signal, sender: cause.sender, ..window.cause() },
+        None => cause,
     };
     Some(Ask { cause, at, deadline: extended(dossier, deadline, rules), again })
+}
+
+/// The announced stop or restart that a moment falls into. A run that started inside a restart's window is the one
+/// that was to come back: its end was not announced.
+fn announced<'a>(dossier: &Dossier, windows: &'a [Window], at: Moment) -> Option<&'a Window> {
+    let before = |window: &&Window| dossier.started_at().is_some_and(|started| started <= window.from);
+    let restart = holding(windows, PlanKind::Restart, at).filter(before);
+    holding(windows, PlanKind::Stop, at).or(restart)
+}
+
+/// Whether a process was killed or came down by itself.
+fn is_a_death(dossier: &Dossier, exit: &Exit) -> bool {
+    let signal = exit.signal.as_deref();
+    let hinted = dossier.fin.as_ref().and_then(|fin| fin.value.hint) == Some(ClassHint::Crashed);
+    hinted
+        || dossier.panic.is_some()
+        || dossier.oom.is_some()
+        || signal.is_some_and(|signal| signal == "SIGKILL" || of_its_own_making(signal))
 }
 
 /// D3: an extension counts when it came before expiry and a step or counter moved since the one before.
@@ -397,6 +434,9 @@ impl Judge<'_> {
     /// ending before; the death of one that had is not undone by its replacement.
     fn absence(&self) -> Option<Ending> {
         let inferred = self.inferred();
+        if let Some(at) = self.rebooted_away(inferred) {
+            return Some(self.put_down(Class::HostRebooted, at, false, None));
+        }
         if let Some(successor) = &self.context.successor
             && (successor.same_process || inferred.is_none_or(|(_, expired)| successor.at < expired.due))
         {
@@ -415,9 +455,18 @@ impl Judge<'_> {
             return expired.map(|expired| (Class::ShutdownTimeout, expired));
         }
         let unready = self.expired(Deadline::Start).filter(|_| self.dossier.ready_at().is_none());
-        unready
-            .map(|expired| (Class::StartFailed, expired))
-            .or_else(|| self.gone().map(|expired| (Class::Lost, expired)))
+        unready.map(|expired| (Class::StartFailed, expired)).or_else(|| {
+            let gone = self.gone()?;
+            Some((if gone.which == Deadline::Host { Class::HostLost } else { Class::Lost }, gone))
+        })
+    }
+
+    /// When its host booted anew, if it was missed and nothing was heard of it since. Two hosts of one name may
+    /// speak in turns, so another boot id alone ends nobody.
+    fn rebooted_away(&self, inferred: Option<(Class, Expired)>) -> Option<Moment> {
+        let rebooted = self.context.rebooted?;
+        let missed = inferred.map(|(_, expired)| expired).or_else(|| self.gone())?;
+        missed.last_seen.is_none_or(|seen| seen < rebooted).then_some(rebooted)
     }
 
     fn replaced(&self) -> bool {
@@ -492,7 +541,9 @@ impl Judge<'_> {
         }
         if let Some(which) = expired {
             let seq = match which {
-                Deadline::Silence | Deadline::Link => dossier.gone.as_ref().map(|gone| gone.seq),
+                Deadline::Silence | Deadline::Link | Deadline::Host => {
+                    dossier.gone.as_ref().map(|gone| gone.seq)
+                }
                 Deadline::Stop
                 | Deadline::Start
                 | Deadline::Promise
@@ -505,6 +556,9 @@ impl Judge<'_> {
                 inferred.push(format!("link_closed #{}", closed.seq));
             }
             inferred.extend(seq.map(|seq| format!("expired #{seq}")));
+        }
+        if class == Class::HostRebooted {
+            inferred.push("a later start on the same host with another boot id".to_owned());
         }
         if class == Class::Superseded {
             inferred.push("a later start of the same worker".to_owned());

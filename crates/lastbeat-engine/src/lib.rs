@@ -23,11 +23,14 @@ pub mod counts;
 pub mod dossier;
 pub mod ending;
 pub mod fact;
+pub mod host;
 pub mod judge;
 pub mod moment;
+pub mod plan;
 pub mod roster;
 pub mod rules;
 pub mod run;
+pub mod silence;
 pub mod words;
 pub mod worker;
 

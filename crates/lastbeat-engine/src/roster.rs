@@ -7,14 +7,22 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::alert::{Alert, alerts};
+use crate::alert::{Alert, alerts, by_host, of_silence};
 use crate::counts::Counts;
 use crate::ending::Class;
-use crate::fact::{Away, Deadline, Expired, Fact, RunId, Source, What};
+use crate::fact::{Away, Deadline, Expired, Fact, Forget, MassSilence, RunId, Source, What};
+use crate::host::Hosts;
 use crate::moment::Moment;
+use crate::plan::Window;
 use crate::rules::Rules;
-use crate::run::Run;
-use crate::worker::Worker;
+use crate::run::{Folded, Run};
+use crate::silence::{Count, Guard, MEMBERS_MAX, Silence};
+use crate::worker::{Shift, Worker};
+
+/// The most announced windows in memory; what ended first goes first.
+pub const PLANS_MAX: usize = 4_096;
+/// A fleet that was counted and found well is not counted anew within this share of a beat interval.
+const COUNTS_AN_INTERVAL: u64 = 5;
 
 /// Where a worker stands in the roster.
 type Slot = usize;
@@ -22,11 +30,11 @@ type Slot = usize;
 /// A fact the observer should journal and step: it has no identity yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Proposal {
-    /// The run it speaks of.
-    pub run: RunId,
-    /// Its service.
+    /// The run it speaks of; none: it is about no single run, and carries the collector's id.
+    pub run: Option<RunId>,
+    /// Its service; of a fact about no single run, empty.
     pub service: Arc<str>,
-    /// Its worker.
+    /// Its worker; of a fact about no single run, empty.
     pub worker: Arc<str>,
     /// What it says.
     pub what: What,
@@ -66,7 +74,13 @@ pub struct Roster {
     due: BTreeSet<(Moment, Slot)>,
     due_of: Vec<Option<Moment>>,
     counts: Arc<Counts>,
-    collector_seq: u64,
+    hosts: Hosts,
+    windows: BTreeMap<Arc<str>, Window>,
+    guard: Guard,
+    /// The newest count of each speaker about no single run.
+    about_none: BTreeMap<Source, u64>,
+    /// Places of forgotten workers.
+    free: Vec<Slot>,
 }
 
 impl Roster {
@@ -81,7 +95,11 @@ impl Roster {
             due: BTreeSet::new(),
             due_of: Vec::new(),
             counts: Arc::default(),
-            collector_seq: 0,
+            hosts: Hosts::default(),
+            windows: BTreeMap::new(),
+            guard: Guard::default(),
+            about_none: BTreeMap::new(),
+            free: Vec::new(),
         }
     }
 
@@ -107,7 +125,7 @@ impl Roster {
     /// Whether it knows a worker of this name, or may learn of one more.
     #[must_use]
     pub fn has_room_for(&self, service: &str, worker: &str) -> bool {
-        self.workers.len() < self.rules.workers_max
+        self.by_name.len() < self.rules.workers_max
             || self.by_name.contains_key(&(service.into(), worker.into()))
     }
 
@@ -121,6 +139,9 @@ impl Roster {
         let was_closed = known.hot.closed.is_some();
         known.hear(source, at);
         let gone = known.is_thought_gone();
+        if self.guard.open().is_some() {
+            self.guard.heard(run, known.host_name());
+        }
         let awake = source == Source::Own && known.has_recovered(at, &self.rules);
         // A beat only moves deadlines away; they are looked at again when the old one is due. A run whose
         // deadline had been shortened by a closed link is the exception worth its cost.
@@ -172,16 +193,68 @@ impl Roster {
     pub fn observer_seq(&self, run: RunId) -> u64 {
         let slot = self.by_run.get(&run);
         let known = slot.and_then(|slot| self.workers[*slot].run(run));
-        known.map_or(self.collector_seq, |run| run.observer_seq) + 1
+        known.map_or_else(|| self.next_seq(Source::Observer), |run| run.observer_seq + 1)
+    }
+
+    /// The next `seq` of a speaker about no single run.
+    #[must_use]
+    pub fn next_seq(&self, source: Source) -> u64 {
+        self.about_none.get(&source).copied().unwrap_or_default() + 1
     }
 
     /// Takes one fact. The same fact again changes nothing.
     pub fn step(&mut self, fact: &Fact) -> Vec<Change> {
-        if let What::Away(away) = fact.what {
-            self.collector_seq = self.collector_seq.max(fact.id.seq);
-            self.away(away);
-            return Vec::new();
+        match &fact.what {
+            What::Away(away) => self.away(*away),
+            What::MassSilence(silence) => self.mass_silence(silence, fact.taken),
+            What::Plan(plan) => {
+                let (from, until) = (fact.occurred(), fact.occurred().plus(plan.for_ms));
+                let window = Window { plan: plan.clone(), from, until };
+                self.windows.entry(Arc::clone(&plan.id)).or_insert(window);
+                self.count_about_none(fact);
+                return self.replan(&plan.id, fact);
+            }
+            What::PlanEnd(end) => {
+                if let Some(window) = self.windows.get_mut(&end.id) {
+                    window.until = window.until.min(fact.taken).max(window.from);
+                }
+                self.count_about_none(fact);
+                return self.replan(&end.id, fact);
+            }
+            What::Forget(forget) => self.forget(&forget.service, &forget.worker),
+            What::Start(_)
+            | What::Ready
+            | What::Phase(_)
+            | What::Agent(_)
+            | What::Asked(_)
+            | What::Extend(_)
+            | What::Step(_)
+            | What::Panic(_)
+            | What::Final(_)
+            | What::WitnessStart(_)
+            | What::SignalSeen(_)
+            | What::Notify(_)
+            | What::Stopped
+            | What::Continued
+            | What::Oom
+            | What::OutputTail(_)
+            | What::LeftBehind(_)
+            | What::Exit(_)
+            | What::LinkClosed(_)
+            | What::Expired(_)
+            | What::Seen => return self.step_run(fact),
         }
+        self.count_about_none(fact);
+        Vec::new()
+    }
+
+    fn count_about_none(&mut self, fact: &Fact) {
+        let count = self.about_none.entry(fact.id.source).or_default();
+        *count = (*count).max(fact.id.seq);
+    }
+
+    /// A fact of one run.
+    fn step_run(&mut self, fact: &Fact) -> Vec<Change> {
         let slot = self.slot_of(fact);
         let worker = Arc::make_mut(&mut self.workers[slot]);
         let newly_ended_agent = Self::ends_an_agent(worker, fact);
@@ -194,17 +267,28 @@ impl Roster {
                 run.closed(fact.taken);
             }
         }
-        let counts = Arc::make_mut(&mut self.counts);
         if let Some(end) = newly_ended_agent {
+            let counts = Arc::make_mut(&mut self.counts);
             *counts.agent_ends.entry((Arc::clone(&fact.service), end)).or_default() += 1;
         }
+        for run in forgotten {
+            self.by_run.remove(&run);
+        }
+        let mut changes = self.settle(slot, shifts);
+        if let What::Start(_) | What::WitnessStart(_) = fact.what {
+            changes.extend(self.take_host(slot, fact));
+        }
+        changes
+    }
+
+    /// What follows from a worker that was judged anew.
+    fn settle(&mut self, slot: Slot, shifts: Vec<Shift>) -> Vec<Change> {
+        let worker = Arc::make_mut(&mut self.workers[slot]);
+        let counts = Arc::make_mut(&mut self.counts);
         for shift in &shifts {
             if let Some((from, _)) = shift.from {
                 *counts.amendments.entry((from, shift.to)).or_default() += 1;
             }
-        }
-        for run in forgotten {
-            self.by_run.remove(&run);
         }
         counts.take(worker, &self.rules);
         let changes = shifts
@@ -219,6 +303,105 @@ impl Roster {
             .collect();
         self.schedule(slot);
         changes
+    }
+
+    /// A start told of a host: of a new boot of it, everything that ran there before learns.
+    fn take_host(&mut self, slot: Slot, fact: &Fact) -> Vec<Change> {
+        let Some(run) = self.workers[slot].run(fact.id.run) else { return Vec::new() };
+        let host = run.host_name().unwrap_or_default().to_owned();
+        let slots: Vec<Slot> =
+            if self.hosts.take(slot, run) { self.hosts.workers(&host).collect() } else { vec![slot] };
+        let mut changes = Vec::new();
+        for slot in slots {
+            let moved = |run: &Run| self.hosts.rebooted(run) != run.rebooted;
+            if self.workers[slot].runs.iter().any(moved) {
+                let worker = Arc::make_mut(&mut self.workers[slot]);
+                for run in &mut worker.runs {
+                    run.rebooted = self.hosts.rebooted(run);
+                }
+                let shifts = worker.rejudge(fact, &self.rules);
+                changes.extend(self.settle(slot, shifts));
+            }
+        }
+        changes
+    }
+
+    /// A window came or was shortened: the workers it speaks of are judged anew.
+    fn replan(&mut self, id: &str, fact: &Fact) -> Vec<Change> {
+        let Some(window) = self.windows.get(id).cloned() else { return Vec::new() };
+        if self.windows.len() > PLANS_MAX
+            && let Some(first) = self.windows.values().min_by_key(|it| it.until).map(|it| it.plan.id.clone())
+        {
+            self.windows.remove(&first);
+        }
+        let service = &window.plan.service;
+        let from = (Arc::clone(service), Arc::from(""));
+        let slots: Vec<Slot> = self
+            .by_name
+            .range(from..)
+            .take_while(|((of, _), _)| of == service)
+            .filter(|((of, worker), _)| window.concerns(of, worker))
+            .map(|(_, slot)| *slot)
+            .collect();
+        let mut changes = Vec::new();
+        for slot in slots {
+            let windows = self.windows_for(&self.workers[slot].service, &self.workers[slot].worker);
+            let worker = Arc::make_mut(&mut self.workers[slot]);
+            worker.take_windows(windows);
+            let shifts = worker.rejudge(fact, &self.rules);
+            changes.extend(self.settle(slot, shifts));
+        }
+        changes
+    }
+
+    /// The windows that speak of a worker, in the order of their announcement.
+    fn windows_for(&self, service: &str, worker: &str) -> Vec<Window> {
+        let mut windows: Vec<Window> =
+            self.windows.values().filter(|window| window.concerns(service, worker)).cloned().collect();
+        windows.sort_by_key(|window| (window.from, Arc::clone(&window.plan.id)));
+        windows
+    }
+
+    /// Half of the fleet fell silent, or is heard again (D7).
+    fn mass_silence(&mut self, silence: &MassSilence, at: Moment) {
+        let over = silence.members.is_empty();
+        let members: Vec<RunId> = if over {
+            self.guard.end(at).into_iter().collect()
+        } else {
+            self.guard.declare(at, &silence.members, silence.of);
+            silence.members.clone()
+        };
+        for id in members {
+            let Some(slot) = self.by_run.get(&id).copied() else { continue };
+            if let Some(run) = Arc::make_mut(&mut self.workers[slot]).run_mut(id) {
+                if over {
+                    run.folded =
+                        run.folded.map(|folded| Folded { until: folded.until.or(Some(at)), ..folded });
+                } else {
+                    run.folded = Some(Folded { since: at, until: None });
+                    self.guard.waiting.insert(run.host_name().unwrap_or_default().into());
+                }
+            }
+            self.schedule(slot);
+        }
+    }
+
+    /// A worker leaves the list, unless one of its runs is open.
+    fn forget(&mut self, service: &str, name: &str) {
+        let key = (Arc::from(service), Arc::from(name));
+        let Some(slot) = self.by_name.get(&key).copied() else { return };
+        if self.workers[slot].runs.iter().any(|run| !run.ended()) {
+            return;
+        }
+        let nobody = Worker::new(Arc::from(""), Arc::from(""), Vec::new());
+        let worker = std::mem::replace(&mut self.workers[slot], Arc::new(nobody));
+        for run in &worker.runs {
+            self.by_run.remove(&run.id);
+        }
+        self.hosts.forget(slot, worker.runs.iter());
+        self.by_name.remove(&key);
+        self.schedule(slot);
+        self.free.push(slot);
     }
 
     fn ends_an_agent(worker: &Worker, fact: &Fact) -> Option<crate::ending::AgentEnd> {
@@ -243,35 +426,143 @@ impl Roster {
     /// When the next inferred deadline may be due. May be early (a beat has moved it since), never late.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Moment> {
-        self.due.first().map(|(moment, _)| *moment)
+        let due = self.due.first().map(|(moment, _)| *moment);
+        if self.guard.is_over() { Some(Moment::default()) } else { due }
     }
 
-    /// Proposes what has expired by `now`, in the order of the deadlines. Call it again after stepping the
-    /// proposals: one expiry may uncover the next.
+    /// Proposes what has expired by `now`, in the order of the deadlines. Step the proposals before calling it
+    /// again; do call it again, for one expiry may uncover the next.
     pub fn advance(&mut self, now: Moment) -> Vec<Proposal> {
         let mut proposals = Vec::new();
+        if self.guard.is_over() || self.all_members_are_settled(now) {
+            return vec![Self::about_none(What::MassSilence(MassSilence { members: Vec::new(), of: 0 }))];
+        }
         while let Some((moment, slot)) = self.due.first().copied().filter(|(moment, _)| *moment <= now) {
-            let next = self.workers[slot].next_deadline(&self.rules);
-            match next {
-                Some((due, run, which)) if due <= now => {
-                    let last_seen = self.workers[slot].run(run).map(|run| run.last_sign(which, &self.rules));
-                    let what = What::Expired(Expired { which, due, last_seen });
-                    proposals.push(self.propose(slot, run, what));
-                    // It stays out until the proposal is stepped, which schedules it anew.
-                    self.due.remove(&(moment, slot));
-                    self.due_of[slot] = None;
+            let worker = &self.workers[slot];
+            let next = worker.next_deadline(&self.rules).filter(|(due, _, _)| *due <= now);
+            let may_be_many = next.is_some_and(|(_, _, which)| which.is_a_silence())
+                || worker.next_look(&self.rules).is_some_and(|look| look <= now);
+            if may_be_many {
+                let silence = self.many_are_silent(now);
+                if !silence.is_empty() {
+                    // Step it first: it moves the deadlines of all its members.
+                    proposals.extend(silence);
+                    return proposals;
                 }
-                _ => self.schedule(slot),
+                Arc::make_mut(&mut self.workers[slot]).looked();
+            }
+            if let Some((due, run, which)) = next {
+                let mut expired = self.host_of_the_silent(slot, run, which, due, now);
+                if expired.is_empty() {
+                    expired.push((slot, self.expiry(slot, run, which, due)));
+                }
+                for (slot, expiry) in expired {
+                    proposals.push(expiry);
+                    // It stays out until the proposal is stepped, which schedules it anew.
+                    if let Some(due) = self.due_of[slot].take() {
+                        self.due.remove(&(due, slot));
+                    }
+                }
+            } else if self.workers[slot].leaves_at(&self.rules).is_some_and(|leaves| leaves <= now) {
+                let (service, worker) = (&self.workers[slot].service, &self.workers[slot].worker);
+                let forget = Forget { service: Arc::clone(service), worker: Arc::clone(worker) };
+                proposals.push(Self::about_none(What::Forget(forget)));
+                self.due.remove(&(moment, slot));
+                self.due_of[slot] = None;
+            } else {
+                self.schedule(slot);
             }
         }
         proposals
     }
 
-    /// Puts a worker's deadline back when its proposal could not be journaled.
+    fn expiry(&self, slot: Slot, run: RunId, which: Deadline, due: Moment) -> Proposal {
+        let last_seen = self.workers[slot].run(run).map(|run| run.last_sign(which, &self.rules));
+        self.propose(slot, run, What::Expired(Expired { which, due, last_seen }))
+    }
+
+    /// The expiries of all open runs of a host, when one of them comes to its silence timeout and at least two
+    /// are silent, all of them with their witnesses. A link that closed shows that the host was still there.
+    fn host_of_the_silent(
+        &self,
+        slot: Slot,
+        run: RunId,
+        which: Deadline,
+        due: Moment,
+        now: Moment,
+    ) -> Vec<(Slot, Proposal)> {
+        let silent = self.workers[slot].run(run).filter(|_| which == Deadline::Silence);
+        let Some(host) = silent.filter(|run| run.rebooted.is_none()).and_then(Run::host_name) else {
+            return Vec::new();
+        };
+        let open: Vec<(Slot, &Run)> = self
+            .hosts
+            .workers(host)
+            .flat_map(|slot| self.workers[slot].runs.iter().map(move |run| (slot, run)))
+            .filter(|(_, run)| run.host_name() == Some(host) && !run.ended() && run.dossier.fin.is_none())
+            .collect();
+        if open.len() < 2 || !open.iter().all(|(_, run)| run.is_plainly_silent(now, &self.rules)) {
+            return Vec::new();
+        }
+        open.into_iter().map(|(slot, run)| (slot, self.expiry(slot, run.id, Deadline::Host, due))).collect()
+    }
+
+    /// A mass silence, if half of the fleet is silent now (D7); in pieces, for a fact is bounded.
+    fn many_are_silent(&mut self, now: Moment) -> Vec<Proposal> {
+        let fresh_ms = self.rules.interval_ms / COUNTS_AN_INTERVAL;
+        let fresh = self.guard.counted.is_some_and(|counted| now.since(counted) < fresh_ms);
+        if fresh || self.by_run.len() < self.rules.mass_runs {
+            return Vec::new();
+        }
+        let mut count = Count::default();
+        for worker in &self.workers {
+            let runs = worker.runs.iter().filter(|run| !self.guard.members.contains(&run.id));
+            for run in runs.filter(|run| !worker.is_child_of_a_live_run(run)) {
+                if let Some(is_silent) = run.silence_of(now, &self.rules) {
+                    count.add(run, is_silent);
+                }
+            }
+        }
+        let verdict = count.verdict(&self.rules);
+        self.guard.counted = verdict.is_none().then_some(now);
+        let (members, of) = verdict.unwrap_or_default();
+        members
+            .chunks(MEMBERS_MAX)
+            .map(|members| Self::about_none(What::MassSilence(MassSilence { members: members.to_vec(), of })))
+            .collect()
+    }
+
+    /// A mass silence whose hosts never come back is over when each of its members has told its end or was
+    /// replaced: nobody is missed any more.
+    fn all_members_are_settled(&mut self, now: Moment) -> bool {
+        let long_enough =
+            self.guard.open().is_some_and(|silence| now.since(silence.since) > self.rules.mass_ms);
+        let fresh_ms = self.rules.interval_ms / COUNTS_AN_INTERVAL;
+        if !long_enough || self.guard.settled.is_some_and(|looked| now.since(looked) < fresh_ms) {
+            return false;
+        }
+        self.guard.settled = Some(now);
+        self.guard.members.iter().all(|id| {
+            let worker = self.by_run.get(id).map(|slot| &self.workers[*slot]);
+            worker.is_none_or(|worker| worker.is_missed_no_more(*id))
+        })
+    }
+
+    /// Puts the deadlines back when a proposal could not be journaled.
     pub fn reschedule(&mut self, proposal: &Proposal) {
-        if let Some(slot) = self.by_run.get(&proposal.run).copied() {
+        let named = match &proposal.what {
+            What::Forget(forget) => {
+                self.by_name.get(&(Arc::clone(&forget.service), Arc::clone(&forget.worker)))
+            }
+            _ => proposal.run.as_ref().and_then(|run| self.by_run.get(run)),
+        };
+        if let Some(slot) = named.copied() {
             self.schedule(slot);
         }
+    }
+
+    fn about_none(what: What) -> Proposal {
+        Proposal { run: None, service: Arc::from(""), worker: Arc::from(""), what }
     }
 
     /// Everything a view may look at, without copying the fleet: workers are shared until they change.
@@ -281,6 +572,8 @@ impl Roster {
             rules: self.rules.clone(),
             workers: self.by_name.values().map(|slot| Arc::clone(&self.workers[*slot])).collect(),
             counts: Arc::clone(&self.counts),
+            silences: self.guard.told.clone(),
+            windows: self.windows.values().cloned().collect(),
         }
     }
 
@@ -292,10 +585,17 @@ impl Roster {
         let slot = match self.by_name.get(&name) {
             Some(slot) => *slot,
             None => {
-                self.workers.push(Arc::new(Worker::new(Arc::clone(&name.0), Arc::clone(&name.1))));
-                self.due_of.push(None);
-                self.by_name.insert(name, self.workers.len() - 1);
-                self.workers.len() - 1
+                let windows = self.windows_for(&name.0, &name.1);
+                let worker = Arc::new(Worker::new(Arc::clone(&name.0), Arc::clone(&name.1), windows));
+                let slot = self.free.pop().unwrap_or(self.workers.len());
+                if slot == self.workers.len() {
+                    self.workers.push(worker);
+                    self.due_of.push(None);
+                } else {
+                    self.workers[slot] = worker;
+                }
+                self.by_name.insert(name, slot);
+                slot
             }
         };
         self.by_run.insert(fact.id.run, slot);
@@ -303,8 +603,13 @@ impl Roster {
     }
 
     fn schedule(&mut self, slot: Slot) {
-        let next =
-            self.workers[slot].next_deadline(&self.rules).map(|(due, _, _): (Moment, RunId, Deadline)| due);
+        let worker = &self.workers[slot];
+        let deadline = worker.next_deadline(&self.rules).map(|(due, _, _)| due);
+        let next = deadline
+            .into_iter()
+            .chain(worker.next_look(&self.rules))
+            .min()
+            .or_else(|| worker.leaves_at(&self.rules));
         if let Some(old) = self.due_of[slot].take() {
             self.due.remove(&(old, slot));
         }
@@ -316,7 +621,12 @@ impl Roster {
 
     fn propose(&self, slot: Slot, run: RunId, what: What) -> Proposal {
         let worker = &self.workers[slot];
-        Proposal { run, service: Arc::clone(&worker.service), worker: Arc::clone(&worker.worker), what }
+        Proposal {
+            run: Some(run),
+            service: Arc::clone(&worker.service),
+            worker: Arc::clone(&worker.worker),
+            what,
+        }
     }
 }
 
@@ -326,6 +636,8 @@ pub struct Snapshot {
     rules: Rules,
     workers: Vec<Arc<Worker>>,
     counts: Arc<Counts>,
+    silences: Vec<Silence>,
+    windows: Vec<Window>,
 }
 
 impl Snapshot {
@@ -361,11 +673,27 @@ impl Snapshot {
         &self.counts
     }
 
-    /// All alerts, open ones first.
+    /// The mass silences of late, oldest first; the last may be open (D7).
+    #[must_use]
+    pub fn silences(&self) -> &[Silence] {
+        &self.silences
+    }
+
+    /// Planned work, past and present, by its identity.
+    #[must_use]
+    pub fn windows(&self) -> &[Window] {
+        &self.windows
+    }
+
+    /// All alerts, open ones first: one for each host and each mass silence, instead of their workers'.
     #[must_use]
     pub fn alerts(&self, now: Moment) -> Vec<Alert> {
-        let mut all: Vec<Alert> =
-            self.workers.iter().flat_map(|worker| alerts(worker, now, &self.rules)).collect();
+        let of_workers = self.workers.iter().flat_map(|worker| alerts(worker, now, &self.rules)).collect();
+        let mut all = by_host(of_workers);
+        all.extend(self.silences.iter().map(of_silence));
+        all.retain(|alert| {
+            alert.resolved.is_none_or(|resolved| now.since(resolved) <= self.rules.resolved_kept_ms)
+        });
         all.sort_by_key(|alert| (alert.resolved.is_some(), std::cmp::Reverse(alert.since)));
         all
     }

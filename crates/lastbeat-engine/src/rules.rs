@@ -38,6 +38,18 @@ pub struct Rules {
     pub loop_ms: u64,
     /// Suspended for longer than this pages (default 60,000).
     pub suspended_ms: u64,
+    /// So many watched runs at least are needed to call a silence a mass silence (D7, default 8).
+    pub mass_runs: usize,
+    /// They must be on so many hosts at least (D7, default 2).
+    pub mass_hosts: usize,
+    /// One in this many of them must be silent (D7, default 2: half).
+    pub mass_one_in: usize,
+    /// The members of a mass silence are called lost after this (D7, default 300,000).
+    pub mass_ms: u64,
+    /// A worker that stopped or completed leaves the list after this (86,400,000; not scaled).
+    pub stopped_kept_ms: u64,
+    /// One that failed leaves the list after this (604,800,000; not scaled).
+    pub failed_kept_ms: u64,
     /// The longest restart promise that is believed (M8, 600,000; not scaled).
     pub promise_max_ms: u64,
     /// The most workers of one roster (1,000,000): what names itself anew with every start would fill any memory.
@@ -66,6 +78,12 @@ impl Default for Rules {
             loop_endings: 5,
             loop_ms: 60_000,
             suspended_ms: 60_000,
+            mass_runs: 8,
+            mass_hosts: 2,
+            mass_one_in: 2,
+            mass_ms: 300_000,
+            stopped_kept_ms: 86_400_000,
+            failed_kept_ms: 604_800_000,
             promise_max_ms: 600_000,
             workers_max: 1_000_000,
             resolved_kept_ms: 3_600_000,
@@ -96,6 +114,7 @@ impl Rules {
             start_ms: times(plain.start_ms),
             goodbye_ms: times(plain.goodbye_ms),
             steady_ms: times(plain.steady_ms),
+            mass_ms: times(plain.mass_ms),
             ..plain
         }
     }

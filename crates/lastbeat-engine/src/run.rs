@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::dossier::Dossier;
 use crate::ending::{AgentEnd, CauseKind, Class};
-use crate::fact::{AgentState, AgentStatus, Away, Deadline, RunId, Source};
+use crate::fact::{AgentState, AgentStatus, Away, Deadline, PlanKind, RunId, Source};
 use crate::judge::{Context, State, Verdict, judge};
 use crate::moment::Moment;
+use crate::plan::{Window, holding};
 use crate::rules::Rules;
 
 /// The most amendments that are kept of one run; a verdict that flaps more often than this says so by its age.
@@ -102,6 +103,8 @@ pub(crate) struct Hot {
     pub(crate) closed: Option<Moment>,
     /// The observer's last absence, when this run was open then.
     pub(crate) away: Option<Away>,
+    /// The sign of life after which it was looked at whether many are silent (D7).
+    looked: Option<Moment>,
 }
 
 /// One process life.
@@ -116,8 +119,21 @@ pub struct Run {
     /// The newest moment that it or its witness told of; a spooled word is no presence, but it is news.
     pub(crate) last_said: Moment,
     pub(crate) amendments: Vec<Amendment>,
+    /// When its host first told another boot id, after this run had started.
+    pub(crate) rebooted: Option<Moment>,
+    /// The mass silence it was part of.
+    pub(crate) folded: Option<Folded>,
     /// What has been counted of it; counters never move back (see `counts`).
     pub(crate) counted: Counted,
+}
+
+/// A member's place in a mass silence (D7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Folded {
+    /// When the silence was noticed.
+    pub since: Moment,
+    /// When the hosts were heard again; none: not yet.
+    pub until: Option<Moment>,
 }
 
 /// Which of a run's once-only events are in the counters.
@@ -144,11 +160,14 @@ impl Run {
                 witness_link: Link::default(),
                 closed: None,
                 away: None,
+                looked: None,
             },
             observer_seq: 0,
             first_heard: heard,
             last_said: Moment::default(),
             amendments: Vec::new(),
+            rebooted: None,
+            folded: None,
             counted: Counted::default(),
         }
     }
@@ -224,7 +243,19 @@ impl Run {
     /// Its host.
     #[must_use]
     pub fn host(&self) -> Option<String> {
-        self.dossier.told(|start| start.host.clone())
+        self.host_name().map(str::to_owned)
+    }
+
+    pub(crate) fn host_name(&self) -> Option<&str> {
+        let own = self.dossier.start.as_ref().and_then(|start| start.value.host.as_deref());
+        let witness = self.dossier.witness_start.as_ref();
+        own.or_else(|| witness.and_then(|start| start.value.start.host.as_deref()))
+    }
+
+    /// The boot id of its host.
+    #[must_use]
+    pub fn boot_id(&self) -> Option<String> {
+        self.dossier.told(|start| start.boot_id.clone())
     }
 
     /// Its version.
@@ -312,7 +343,8 @@ impl Run {
         (!self.ended() && !witness_is_back && goes_on).then_some(closed)
     }
 
-    /// Since when it cannot be reached: its links are closed, or three beats are missing.
+    /// Since when it cannot be reached: its links are closed, three beats are missing, or it fell silent with half
+    /// of the fleet.
     #[must_use]
     pub fn unreachable_since(&self, now: Moment, rules: &Rules) -> Option<Moment> {
         if self.is_unknown(now, rules) {
@@ -320,6 +352,9 @@ impl Run {
         }
         if self.dossier.fin.is_some() {
             return None;
+        }
+        if let Some(folded) = self.folded.filter(|folded| self.is_unheard_since(folded)) {
+            return Some(folded.since);
         }
         let allowed_ms = self.interval_ms(rules).saturating_mul(rules.unreachable_intervals);
         let silent_at = self.watched_from().plus(allowed_ms);
@@ -348,9 +383,66 @@ impl Run {
     }
 
     /// No inferred deadline fires before this (D6).
-    fn hold_until(&self, rules: &Rules) -> Moment {
+    pub(crate) fn hold_until(&self, rules: &Rules) -> Moment {
         let silence_ms = rules.silence_ms(self.interval_ms(rules));
         self.hot.away.map_or(Moment::default(), |away| away.to.plus(silence_ms))
+    }
+
+    /// Whether its part in a mass silence still stands, as far as it was not heard since.
+    const fn is_unheard_since(&self, folded: &Folded) -> bool {
+        folded.until.is_none() && self.hot.last_seen.as_millis() < folded.since.as_millis()
+    }
+
+    /// No death is inferred before this while half of the fleet is silent, nor within one full silence timeout
+    /// after its hosts were heard again (D7).
+    fn folded_until(&self, rules: &Rules) -> Moment {
+        match self.folded.filter(|_| !self.ended()) {
+            Some(folded) if self.is_unheard_since(&folded) => folded.since.plus(rules.mass_ms),
+            Some(Folded { until: Some(until), .. }) if self.hot.last_seen < until => {
+                until.plus(rules.silence_ms(self.interval_ms(rules)))
+            }
+            Some(_) | None => Moment::default(),
+        }
+    }
+
+    /// From when an ending of this moment is told by an alert of its own: what is inferred while half of the fleet
+    /// is silent belongs to that alert, as long as it stands (D7).
+    pub(crate) fn told_from(&self, at: Moment, inferred: bool) -> Option<Moment> {
+        match self.folded.filter(|folded| inferred && folded.since <= at) {
+            None => Some(at),
+            Some(Folded { until: None, .. }) => None,
+            Some(Folded { until: Some(until), .. }) => Some(at.max(until)),
+        }
+    }
+
+    /// Whether it counts as watched for a mass silence, and whether it is silent: two beats are missing, or its
+    /// link closed (D7). Who said goodbye or has ended leaves the count.
+    pub(crate) fn silence_of(&self, now: Moment, rules: &Rules) -> Option<bool> {
+        if self.ended() || self.dossier.fin.is_some() || self.is_unknown(now, rules) {
+            return None;
+        }
+        let allowed_ms = self.interval_ms(rules).saturating_mul(rules.overdue_intervals);
+        Some(self.hot.closed.is_some() || self.silent_ms(now) >= allowed_ms)
+    }
+
+    /// When three beats are missing and nobody has looked yet whether many others are silent too.
+    pub(crate) fn next_look(&self, rules: &Rules) -> Option<Moment> {
+        let since = self.watched_from();
+        let reach_ms = self.interval_ms(rules).saturating_mul(rules.unreachable_intervals);
+        let open =
+            !self.ended() && self.dossier.fin.is_none() && self.folded.is_none_or(|it| it.until.is_some());
+        (open && self.hot.looked != Some(since)).then(|| since.plus(reach_ms).max(self.hold_until(rules)))
+    }
+
+    pub(crate) fn looked(&mut self) {
+        self.hot.looked = Some(self.watched_from());
+    }
+
+    /// Whether nothing at all is heard of it, and it did not even close a link: who is silent like this may have
+    /// lost its host.
+    pub(crate) fn is_plainly_silent(&self, now: Moment, rules: &Rules) -> bool {
+        let allowed_ms = self.interval_ms(rules).saturating_mul(rules.unreachable_intervals);
+        self.hot.closed.is_none() && self.silent_ms(now) >= allowed_ms
     }
 
     /// The observer did not watch: what it had seen of links before says nothing any more (D6).
@@ -464,17 +556,22 @@ impl Run {
     }
 
     /// The promise it made by ending, without regard to successors.
-    pub(crate) fn promised(&self, rules: &Rules) -> Option<(Moment, Moment)> {
+    pub(crate) fn promised(&self, windows: &[Window], rules: &Rules) -> Option<(Moment, Moment)> {
         let ending = self.verdict.ending().filter(|ending| ending.class.keeps_its_promise())?;
+        let stop = holding(windows, PlanKind::Stop, ending.at);
+        let restart = holding(windows, PlanKind::Restart, ending.at)
+            .filter(|window| self.verdict.ask.is_some() && self.started_at() <= window.from)
+            .map(|window| window.until.since(ending.at));
         let own = self.dossier.fin.as_ref().and_then(|fin| fin.value.back_within_ms);
-        // The command line's promise is for planned stops from outside, not for the person at the keyboard.
+        // The command line's promise is for planned stops from outside, not for the person at the keyboard, nor for
+        // a stop that an operator announced as one.
         let by_command_line = || {
             let cause = ending.cause.as_ref()?;
             let at_the_terminal = matches!(cause.kind, CauseKind::Keyboard | CauseKind::TerminalHangup);
             let start = self.dossier.witness_start.as_ref()?;
-            start.value.back_within_ms.filter(|_| !at_the_terminal)
+            start.value.back_within_ms.filter(|_| !at_the_terminal && stop.is_none())
         };
-        let within_ms = own.or_else(by_command_line)?.min(rules.promise_max_ms);
+        let within_ms = own.or_else(by_command_line).max(restart)?.min(rules.promise_max_ms);
         Some((ending.at, ending.at.plus(within_ms)))
     }
 
@@ -482,6 +579,9 @@ impl Run {
     fn candidate(&self, promise_due: Option<Moment>, rules: &Rules) -> Option<(Moment, Deadline)> {
         if let Some(due) = promise_due {
             return Some((due, Deadline::Promise));
+        }
+        if let Some(due) = self.missed_after_reboot(rules) {
+            return Some((due, Deadline::Silence));
         }
         if self.ended() {
             return None;
@@ -508,6 +608,20 @@ impl Run {
         silence.into_iter().chain(start).chain(stall).min_by_key(|(due, _)| *due)
     }
 
+    /// When it is missed because its host is back without it. A host may have a namesake, so two beats must be
+    /// missing; a successor may have come back with the host before that.
+    fn missed_after_reboot(&self, rules: &Rules) -> Option<Moment> {
+        let rebooted = self.rebooted.filter(|rebooted| self.hot.last_seen < *rebooted)?;
+        let open = !self.ended() || self.verdict.class() == Some(Class::Superseded);
+        if !open || self.dossier.gone.as_ref().is_some_and(|gone| gone.value.is_some()) {
+            return None;
+        }
+        let told = self.dossier.exit.is_some() || (self.ended() && self.dossier.fin.is_some());
+        let allowed_ms = self.interval_ms(rules).saturating_mul(rules.overdue_intervals);
+        let missed = self.hot.closed.unwrap_or_else(|| self.watched_from().plus(allowed_ms));
+        (!told).then(|| missed.max(rebooted))
+    }
+
     fn silence(&self, rules: &Rules) -> Option<(Moment, Deadline)> {
         let silence_ms = rules.silence_ms(self.interval_ms(rules));
         let silent = (self.watched_from().plus(silence_ms), Deadline::Silence);
@@ -525,6 +639,6 @@ impl Run {
         rules: &Rules,
     ) -> Option<(Moment, Deadline)> {
         let (due, which) = self.candidate(promise_due, rules)?;
-        Some((due.max(self.hold_until(rules)), which))
+        Some((due.max(self.hold_until(rules)).max(self.folded_until(rules)), which))
     }
 }

@@ -24,6 +24,13 @@ pub fn time_of_day(moment: Moment, offset: WallOffset) -> String {
     format!("{:02}:{:02}:{:02}", second / 3_600, second / 60 % 60, second % 60)
 }
 
+/// `HH:MM`, UTC.
+fn minute(moment: Moment, offset: WallOffset) -> String {
+    let mut time = time_of_day(moment, offset);
+    time.truncate("HH:MM".len());
+    time
+}
+
 /// `12 s`, `4 min`, `3 h`, `2 d`: the largest unit of which there are at least two.
 #[must_use]
 pub fn span(ms: u64) -> String {
@@ -91,8 +98,16 @@ pub fn worker_words(
             || "System stopped".to_owned(),
             |ending| ending_words(run, ending, now, rules, offset),
         ),
-        // The next storey fills this in; no rule leads here yet.
-        Condition::Maintenance => "Maintenance".to_owned(),
+        Condition::Maintenance => {
+            let until = standing.back_by.map(|until| format!(" until {}", minute(until, offset)));
+            let ended = worker
+                .last_ended()
+                .filter(|run| run.id() == worker.current().map_or(run.id(), Run::id))
+                .and_then(|run| Some((run, run.verdict().ending()?)))
+                .filter(|(_, ending)| ending.at >= standing.since)
+                .map(|(_, ending)| format!(" ({} {})", ending.class.in_words(), minute(ending.at, offset)));
+            format!("Maintenance{}{}", until.unwrap_or_default(), ended.unwrap_or_default())
+        }
         Condition::Hung => {
             let moved = run.dossier().hung().and_then(|hung| hung.last_seen).unwrap_or(standing.since);
             format!("Failed: hung: no progress for {}", span(now.since(moved)))
@@ -191,7 +206,8 @@ pub fn class_words(run: &Run, ending: &Ending) -> String {
                 | Deadline::Start
                 | Deadline::Promise
                 | Deadline::Goodbye
-                | Deadline::Progress,
+                | Deadline::Progress
+                | Deadline::Host,
             )
             | None => "lost contact: nothing heard for the full silence timeout".to_owned(),
         },

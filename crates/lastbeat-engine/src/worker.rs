@@ -7,14 +7,18 @@ use std::sync::Arc;
 
 use crate::dossier::Stamped;
 use crate::ending::{Class, Exit, Severity, words};
-use crate::fact::{Deadline, Fact, RunId, Source};
+use crate::fact::{Deadline, Fact, PlanKind, RunId, Source};
 use crate::judge::{Context, State, Successor};
 use crate::moment::Moment;
+use crate::plan::{Window, holding};
 use crate::rules::Rules;
 use crate::run::{AMENDMENTS_MAX, Amendment, Promise, PromiseState, Run};
 
 /// The most runs of one worker in memory; the journal has them all.
 pub const RUNS_MAX: usize = 32;
+
+/// The most announced windows of one worker in memory; those that ended before its oldest run go first.
+pub const WINDOWS_MAX: usize = 64;
 
 words! {
     /// The one condition a worker is in: the first of this list that holds.
@@ -92,7 +96,7 @@ pub struct Standing {
     pub since: Moment,
     /// How loud it is, or its newest ending.
     pub severity: Severity,
-    /// When an open promise ends.
+    /// When an open promise ends, or the maintenance it is in.
     pub back_by: Option<Moment>,
 }
 
@@ -103,6 +107,8 @@ pub struct Worker {
     pub(crate) worker: Arc<str>,
     /// By (receipt less age of the start, run).
     pub(crate) runs: Vec<Run>,
+    /// Planned work that speaks of it, in the order of its announcement.
+    pub(crate) windows: Option<Arc<[Window]>>,
 }
 
 /// A run's class before and after a fact.
@@ -115,8 +121,10 @@ pub(crate) struct Shift {
 }
 
 impl Worker {
-    pub(crate) const fn new(service: Arc<str>, worker: Arc<str>) -> Self {
-        Self { service, worker, runs: Vec::new() }
+    pub(crate) fn new(service: Arc<str>, worker: Arc<str>, windows: Vec<Window>) -> Self {
+        let mut new = Self { service, worker, runs: Vec::new(), windows: None };
+        new.take_windows(windows);
+        new
     }
 
     /// Its service's name.
@@ -129,6 +137,28 @@ impl Worker {
     #[must_use]
     pub const fn worker(&self) -> &Arc<str> {
         &self.worker
+    }
+
+    /// Planned work that speaks of it, in the order of its announcement.
+    #[must_use]
+    pub fn windows(&self) -> &[Window] {
+        self.windows.as_deref().unwrap_or_default()
+    }
+
+    /// The maintenance it is in now; of several, the one that ends last.
+    #[must_use]
+    pub fn maintenance(&self, now: Moment) -> Option<&Window> {
+        holding(self.windows(), PlanKind::Maintenance, now)
+    }
+
+    /// Takes what was announced; windows that ended before its oldest run are forgotten first.
+    pub(crate) fn take_windows(&mut self, mut windows: Vec<Window>) {
+        let oldest = self.runs.first().map(Run::started_at).unwrap_or_default();
+        while windows.len() > WINDOWS_MAX {
+            let out = windows.iter().position(|window| window.until < oldest).unwrap_or(0);
+            windows.remove(out);
+        }
+        self.windows = (!windows.is_empty()).then(|| windows.into());
     }
 
     /// Its runs, newest first.
@@ -198,16 +228,14 @@ impl Worker {
         // A run of which no start is known (its facts came out of order, or it was forgotten and speaks again)
         // stands before all others: it must not pass for anybody's successor (M6).
         self.runs.sort_by_key(|run| (run.dossier.started_at(), run.id));
-        let shifts = self.rejudge(rules);
-        for shift in &shifts {
-            self.record(shift, fact);
-        }
+        let shifts = self.rejudge(fact, rules);
         let forgotten = self.forget_oldest(fact.id.run);
         (shifts, forgotten)
     }
 
-    /// Judges every run from its dossier and its neighbours; says whose class moved.
-    pub(crate) fn rejudge(&mut self, rules: &Rules) -> Vec<Shift> {
+    /// Judges every run from its dossier and its neighbours; says whose class moved, and writes down what this fact
+    /// has amended.
+    pub(crate) fn rejudge(&mut self, fact: &Fact, rules: &Rules) -> Vec<Shift> {
         let contexts: Vec<Context> = self.runs.iter().map(|run| self.context(run)).collect();
         let mut shifts = Vec::new();
         for (run, context) in self.runs.iter_mut().zip(&contexts) {
@@ -217,6 +245,9 @@ impl Worker {
             if from.map(|(class, _)| class) != to {
                 shifts.push(Shift { run: run.id, from, to });
             }
+        }
+        for shift in &shifts {
+            self.record(shift, fact);
         }
         shifts
     }
@@ -235,7 +266,8 @@ impl Worker {
             .take_while(|older| older.id != run.id)
             .filter(|older| same(older))
             .find_map(|older| older.dossier.exit.clone());
-        Context { successor, inherited_exit: inherited }
+        let windows = self.windows.clone();
+        Context { successor, inherited_exit: inherited, rebooted: run.rebooted, windows }
     }
 
     fn record(&mut self, shift: &Shift, fact: &Fact) {
@@ -270,7 +302,7 @@ impl Worker {
     /// How the promise of one of its runs stands.
     #[must_use]
     pub fn promise(&self, run: &Run, rules: &Rules) -> Option<Promise> {
-        let (made, due) = run.promised(rules)?;
+        let (made, due) = run.promised(self.windows(), rules)?;
         let answered = self.successors(run).filter_map(Run::ready_at).min();
         let in_time = answered.is_some_and(|ready| ready <= due);
         // A late fact may have moved the ending, and with it the deadline beyond the one that passed.
@@ -362,11 +394,16 @@ impl Worker {
     pub fn standing(&self, now: Moment, rules: &Rules) -> Standing {
         let promise = self.unanswered_promise(rules).map(|(_, promise)| promise);
         let open = promise.filter(|promise| promise.state == PromiseState::Open);
-        let (condition, since) = self.condition(now, promise, rules);
+        let maintenance = self.maintenance(now);
+        let (condition, since) = match maintenance {
+            Some(window) => (Condition::Maintenance, window.from),
+            None => self.condition(now, promise, rules),
+        };
         let ended =
             self.last_ended().and_then(|run| run.verdict.class()).map_or(Severity::None, Class::severity);
         let severity = match condition {
             Condition::Stopped | Condition::Restarting => ended.min(Severity::Ticket),
+            Condition::Suspended if now.since(since) >= rules.suspended_ms => Severity::Page,
             Condition::Maintenance
             | Condition::CrashLoop
             | Condition::RestartOverdue
@@ -384,7 +421,8 @@ impl Worker {
             | Condition::Live
             | Condition::Completed => condition.severity(),
         };
-        Standing { condition, since, severity, back_by: open.map(|promise| promise.due) }
+        let back_by = maintenance.map(|window| window.until).or(open.map(|promise| promise.due));
+        Standing { condition, since, severity, back_by }
     }
 
     fn condition(&self, now: Moment, promise: Option<Promise>, rules: &Rules) -> (Condition, Moment) {
@@ -437,6 +475,33 @@ impl Worker {
         }
     }
 
+    /// When it should be looked at whether it is one of many that are silent (D7).
+    pub(crate) fn next_look(&self, rules: &Rules) -> Option<Moment> {
+        self.runs.iter().filter_map(|run| run.next_look(rules)).min()
+    }
+
+    /// It was looked at; who beats again is looked at again.
+    pub(crate) fn looked(&mut self) {
+        self.runs.iter_mut().for_each(Run::looked);
+    }
+
+    /// Whether a run told its end, or another is ready in its place.
+    pub(crate) fn is_missed_no_more(&self, run: RunId) -> bool {
+        self.run(run).is_none_or(|run| {
+            run.verdict.ending().is_some_and(|ending| ending.expired.is_none())
+                || self.successors(run).any(|next| next.ready_at().is_some())
+        })
+    }
+
+    /// When it leaves the list: a day after a planned end, a week after a failure; never while a run is open.
+    pub(crate) fn leaves_at(&self, rules: &Rules) -> Option<Moment> {
+        let ends = self.runs.iter().map(|run| run.verdict.ending().map(|ending| (ending.at, run)));
+        let (at, _) = ends.collect::<Option<Vec<_>>>()?.into_iter().max_by_key(|(at, _)| *at)?;
+        let failed = self.failure(rules).is_some()
+            || self.unanswered_promise(rules).is_some_and(|(_, it)| it.state == PromiseState::Broken);
+        Some(at.plus(if failed { rules.failed_kept_ms } else { rules.stopped_kept_ms }))
+    }
+
     /// The next inferred deadline of any of its runs.
     pub(crate) fn next_deadline(&self, rules: &Rules) -> Option<(Moment, RunId, Deadline)> {
         let waiting = self.unanswered_promise(rules);
@@ -458,8 +523,11 @@ fn because(fact: &Fact, run: RunId) -> String {
     use crate::fact::What;
     let name = fact.what.type_name();
     let seq = fact.id.seq;
+    if matches!(fact.what, What::Plan(_) | What::PlanEnd(_)) {
+        return format!("planned work ({name} #{seq})");
+    }
     if fact.id.run != run {
-        return format!("{name} of another run of this worker");
+        return format!("{name} of another run");
     }
     match &fact.what {
         What::Final(_) => format!("final beat delivered late (final #{seq})"),
@@ -483,6 +551,10 @@ fn because(fact: &Fact, run: RunId) -> String {
         | What::OutputTail(_)
         | What::LeftBehind(_)
         | What::LinkClosed(_)
-        | What::Away(_) => format!("{name} #{seq}"),
+        | What::Away(_)
+        | What::MassSilence(_)
+        | What::Plan(_)
+        | What::PlanEnd(_)
+        | What::Forget(_) => format!("{name} #{seq}"),
     }
 }

@@ -100,8 +100,7 @@ impl Child {
 
 /// How this process hangs on a terminal.
 pub(crate) fn attachment() -> Attachment {
-    let leads = rustix::process::getsid(None).is_ok_and(|session| session == rustix::process::getpid());
-    match (std::io::stdin().is_terminal(), leads) {
+    match (std::io::stdin().is_terminal(), leads_its_session()) {
         (false, _) => Attachment::Detached,
         (true, false) => Attachment::Member,
         (true, true) => Attachment::Leader,
@@ -170,16 +169,29 @@ pub(super) fn ignored_signals() -> u64 {
         .unwrap_or(0)
 }
 
+/// Whether this process leads its session. Asked of `/proc`, for the call panics in a container that was entered
+/// from outside: its session's leader is in no namespace of ours and has the id 0 there.
+fn leads_its_session() -> bool {
+    stat_of("self").is_some_and(|stat| stat.session == stat.pid)
+}
+
 struct Stat {
+    pid: i32,
     ppid: i32,
+    session: i32,
     start_ticks: u64,
 }
 
-fn stat_of(pid: i32) -> Option<Stat> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+fn stat_of(process: impl std::fmt::Display) -> Option<Stat> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The name stands in parentheses and may hold some itself; fields are counted behind the last one.
     let fields: Vec<&str> = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace().collect();
-    Some(Stat { ppid: fields.get(1)?.parse().ok()?, start_ticks: fields.get(19)?.parse().ok()? })
+    Some(Stat {
+        pid: text.split_ascii_whitespace().next()?.parse().ok()?,
+        ppid: fields.get(1)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
+        start_ticks: fields.get(19)?.parse().ok()?,
+    })
 }
 
 /// Every process below this one, with its birth.

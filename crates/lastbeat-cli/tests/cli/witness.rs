@@ -54,6 +54,24 @@ fn a_death_by_signal_is_128_and_its_number() {
     assert_eq!((exit.code, exit.signal.as_deref(), exit.killed_by_witness), (None, Some("SIGKILL"), false));
 }
 
+/// A container that was entered from outside: the leader of our session has no id in our namespace.
+#[test]
+fn in_a_container_entered_from_outside_it_works_as_elsewhere() {
+    let stand = Stand::new();
+    let mut command = stand.environment(Command::new("unshare"));
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(["--pid", "--fork", "--mount-proc", env!("CARGO_BIN_EXE_lastbeat")]);
+    let output = output({
+        command.args(run(&["sh", "-c", "exit 3"]));
+        command
+    });
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    let signals = stand.signals();
+    assert!(matches!(&signals[..], [Signal::WitnessStart(_), Signal::Exit(_)]), "{signals:?}");
+}
+
 #[test]
 fn a_program_that_is_not_there_is_127_and_a_start_that_failed() {
     let stand = Stand::new();

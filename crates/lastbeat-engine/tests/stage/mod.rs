@@ -81,10 +81,20 @@ impl Stage {
     }
 
     fn observe(&mut self, proposal: Proposal) {
-        let seq = self.roster.observer_seq(proposal.run);
-        let id = FactId { run: proposal.run, source: Source::Observer, seq };
+        let run = proposal.run.unwrap_or(COLLECTOR);
+        let seq = self.roster.observer_seq(run);
+        let id = FactId { run, source: Source::Observer, seq };
         let Proposal { service, worker, what, .. } = proposal;
         self.take(Fact { id, service, worker, taken: self.now, age_ms: 0, what });
+    }
+
+    /// A fact of an operator about no single run.
+    pub(crate) fn operator(&mut self, what: What) -> &mut Self {
+        let id =
+            FactId { run: COLLECTOR, source: Source::Operator, seq: self.roster.next_seq(Source::Operator) };
+        let (service, worker) = ("lastbeat".into(), "collector".into());
+        self.take(Fact { id, service, worker, taken: self.now, age_ms: 0, what });
+        self
     }
 
     pub(crate) fn beat(&mut self, run: RunId, source: Source) -> &mut Self {
