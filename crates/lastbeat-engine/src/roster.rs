@@ -76,6 +76,7 @@ pub struct Roster {
     counts: Arc<Counts>,
     hosts: Hosts,
     windows: BTreeMap<Arc<str>, Window>,
+    ended_plans: BTreeMap<Arc<str>, Moment>,
     guard: Guard,
     /// The newest count of each speaker about no single run.
     about_none: BTreeMap<Source, u64>,
@@ -97,6 +98,7 @@ impl Roster {
             counts: Arc::default(),
             hosts: Hosts::default(),
             windows: BTreeMap::new(),
+            ended_plans: BTreeMap::new(),
             guard: Guard::default(),
             about_none: BTreeMap::new(),
             free: Vec::new(),
@@ -209,14 +211,21 @@ impl Roster {
             What::MassSilence(silence) => self.mass_silence(silence, fact.taken),
             What::Plan(plan) => {
                 let (from, until) = (fact.occurred(), fact.occurred().plus(plan.for_ms));
+                // Its end may have come first.
+                let until = self.ended_plans.get(&plan.id).map_or(until, |ended| until.min(*ended).max(from));
                 let window = Window { plan: plan.clone(), from, until };
                 self.windows.entry(Arc::clone(&plan.id)).or_insert(window);
                 self.count_about_none(fact);
                 return self.replan(&plan.id, fact);
             }
             What::PlanEnd(end) => {
+                let ended = self.ended_plans.entry(Arc::clone(&end.id)).or_insert(fact.taken);
+                *ended = fact.taken.min(*ended);
                 if let Some(window) = self.windows.get_mut(&end.id) {
                     window.until = window.until.min(fact.taken).max(window.from);
+                }
+                if self.ended_plans.len() > PLANS_MAX {
+                    self.ended_plans.pop_first();
                 }
                 self.count_about_none(fact);
                 return self.replan(&end.id, fact);
@@ -258,7 +267,7 @@ impl Roster {
         let slot = self.slot_of(fact);
         let worker = Arc::make_mut(&mut self.workers[slot]);
         let newly_ended_agent = Self::ends_an_agent(worker, fact);
-        let (shifts, forgotten) = worker.step(fact, &self.rules);
+        worker.admit(fact);
         if let Some(run) = worker.run_mut(fact.id.run) {
             if fact.id.source == Source::Observer {
                 run.observer_seq = run.observer_seq.max(fact.id.seq);
@@ -271,12 +280,15 @@ impl Roster {
             let counts = Arc::make_mut(&mut self.counts);
             *counts.agent_ends.entry((Arc::clone(&fact.service), end)).or_default() += 1;
         }
-        for run in forgotten {
-            self.by_run.remove(&run);
+        let tells_of_host = matches!(fact.what, What::Start(_) | What::WitnessStart(_));
+        let concerned = if tells_of_host { self.learn_of_host(slot, fact.id.run) } else { vec![slot] };
+        let mut changes = Vec::new();
+        for slot in concerned {
+            let shifts = Arc::make_mut(&mut self.workers[slot]).rejudge(fact, &self.rules);
+            changes.extend(self.settle(slot, shifts));
         }
-        let mut changes = self.settle(slot, shifts);
-        if let What::Start(_) | What::WitnessStart(_) = fact.what {
-            changes.extend(self.take_host(slot, fact));
+        for run in Arc::make_mut(&mut self.workers[slot]).forget_oldest(fact.id.run) {
+            self.by_run.remove(&run);
         }
         changes
     }
@@ -305,25 +317,25 @@ impl Roster {
         changes
     }
 
-    /// A start told of a host: of a new boot of it, everything that ran there before learns.
-    fn take_host(&mut self, slot: Slot, fact: &Fact) -> Vec<Change> {
-        let Some(run) = self.workers[slot].run(fact.id.run) else { return Vec::new() };
+    /// A start told of a host. Gives the workers to judge anew: its own, and of a new boot, all that ran there before.
+    fn learn_of_host(&mut self, slot: Slot, run: RunId) -> Vec<Slot> {
+        let mut concerned = vec![slot];
+        let Some(run) = self.workers[slot].run(run) else { return concerned };
         let host = run.host_name().unwrap_or_default().to_owned();
-        let slots: Vec<Slot> =
-            if self.hosts.take(slot, run) { self.hosts.workers(&host).collect() } else { vec![slot] };
-        let mut changes = Vec::new();
-        for slot in slots {
+        if self.hosts.take(slot, run) {
+            concerned.extend(self.hosts.workers(&host).filter(|other| *other != slot));
+        }
+        concerned.retain(|other| {
             let moved = |run: &Run| self.hosts.rebooted(run) != run.rebooted;
-            if self.workers[slot].runs.iter().any(moved) {
-                let worker = Arc::make_mut(&mut self.workers[slot]);
-                for run in &mut worker.runs {
+            let moved = self.workers[*other].runs.iter().any(moved);
+            if moved {
+                for run in &mut Arc::make_mut(&mut self.workers[*other]).runs {
                     run.rebooted = self.hosts.rebooted(run);
                 }
-                let shifts = worker.rejudge(fact, &self.rules);
-                changes.extend(self.settle(slot, shifts));
             }
-        }
-        changes
+            moved || *other == slot
+        });
+        concerned
     }
 
     /// A window came or was shortened: the workers it speaks of are judged anew.

@@ -212,8 +212,8 @@ impl Worker {
             .filter(move |other| other.parent_run() != Some(parent))
     }
 
-    /// Takes a fact of one of its runs and judges anew; says whose class moved, and which runs were forgotten.
-    pub(crate) fn step(&mut self, fact: &Fact, rules: &Rules) -> (Vec<Shift>, Vec<RunId>) {
+    /// Takes a fact of one of its runs; [`Worker::rejudge`] says what follows.
+    pub(crate) fn admit(&mut self, fact: &Fact) {
         if self.run(fact.id.run).is_none() {
             self.runs.push(Run::new(fact.id.run, fact.taken));
         }
@@ -228,9 +228,6 @@ impl Worker {
         // A run of which no start is known (its facts came out of order, or it was forgotten and speaks again)
         // stands before all others: it must not pass for anybody's successor (M6).
         self.runs.sort_by_key(|run| (run.dossier.started_at(), run.id));
-        let shifts = self.rejudge(fact, rules);
-        let forgotten = self.forget_oldest(fact.id.run);
-        (shifts, forgotten)
     }
 
     /// Judges every run from its dossier and its neighbours; says whose class moved, and writes down what this fact
@@ -284,7 +281,7 @@ impl Worker {
 
     /// Runs that never began, or are over for good, go first: of a provisional ending more may be heard. Never
     /// the one that has just spoken.
-    fn forget_oldest(&mut self, speaking: RunId) -> Vec<RunId> {
+    pub(crate) fn forget_oldest(&mut self, speaking: RunId) -> Vec<RunId> {
         let never_began = |run: &Run| run.dossier.started_at().is_none();
         let over = |run: &Run| run.verdict.ending().is_some_and(|ending| !ending.provisional);
         let any = |_: &Run| true;

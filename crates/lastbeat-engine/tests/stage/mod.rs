@@ -30,8 +30,13 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new() -> Self {
+        Self::with(Rules::default())
+    }
+
+    /// A stage under other rules.
+    pub(crate) fn with(rules: Rules) -> Self {
         Self {
-            roster: Roster::new(Rules::default()),
+            roster: Roster::new(rules),
             now: Moment::from_millis(1_000_000),
             facts: Vec::new(),
             seqs: HashMap::new(),
@@ -61,6 +66,11 @@ impl Stage {
     /// A fact that lay in a spool: old, and no presence.
     pub(crate) fn spooled(&mut self, run: RunId, source: Source, age_ms: u64, what: What) -> &mut Self {
         self.say(run, source, age_ms, false, what)
+    }
+
+    /// A live word that was under way for a while.
+    pub(crate) fn spoken(&mut self, run: RunId, source: Source, age_ms: u64, what: What) -> &mut Self {
+        self.say(run, source, age_ms, true, what)
     }
 
     fn say(&mut self, run: RunId, source: Source, age_ms: u64, live: bool, what: What) -> &mut Self {
