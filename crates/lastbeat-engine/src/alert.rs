@@ -164,7 +164,7 @@ pub fn alerts(worker: &Worker, now: Moment, rules: &Rules) -> Vec<Alert> {
 }
 
 /// Maintenance holds everything back: what was open when it began is resolved, what comes inside it is not told, and
-/// what still stands at its end is told once, under the name of the maintenance (M8).
+/// what still stands at its end is told once, under the name of the maintenance.
 fn outside_maintenance(worker: &Worker, needs: Vec<Need>, now: Moment, rules: &Rules) -> Vec<Need> {
     let mut windows: Vec<(Moment, Moment)> = Vec::new();
     for window in worker.windows().iter().filter(|window| window.plan.kind == PlanKind::Maintenance) {
@@ -173,7 +173,7 @@ fn outside_maintenance(worker: &Worker, needs: Vec<Need>, now: Moment, rules: &R
             None => windows.push((window.from, window.until)),
         }
     }
-    // D6: an end that the observer slept through is judged when it has heard its workers.
+    // An end that the observer slept through is judged when it has heard its workers.
     let hold = worker.runs.iter().map(|run| run.hold_until(rules)).max().unwrap_or_default();
     let mut told = needs;
     for (from, until) in windows {
@@ -284,7 +284,7 @@ pub(crate) fn by_host(alerts: Vec<Alert>) -> Vec<Alert> {
     told
 }
 
-/// The one alert of a mass silence (D7).
+/// The one alert of a mass silence.
 pub(crate) fn of_silence(silence: &Silence) -> Alert {
     let because = match silence.until {
         None => format!("{} of {} silent", silence.members, silence.of),

@@ -121,9 +121,9 @@ pub enum What {
     Seen,
     /// The observer did not watch for a while.
     Away(Away),
-    /// Half of the fleet fell silent at once, or is heard again (D7).
+    /// Half of the fleet fell silent at once, or is heard again.
     MassSilence(MassSilence),
-    /// Planned work was announced (M8).
+    /// Planned work was announced.
     Plan(Plan),
     /// Planned work is over, before its time or at it.
     PlanEnd(PlanEnd),
@@ -336,7 +336,7 @@ pub enum Deadline {
     Promise,
     /// Alive after its final.
     Goodbye,
-    /// Promised progress, three times over (D2).
+    /// Promised progress, three times over.
     Progress,
     /// All runs of its host were silent when the first of them came to its silence timeout.
     Host,
@@ -388,7 +388,7 @@ pub struct Away {
     pub to: Moment,
 }
 
-/// Half of the fleet is silent at once: rather the network or the observer than so many deaths (D7).
+/// Half of the fleet is silent at once: rather the network or the observer than so many deaths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MassSilence {
     /// The silent runs; none: it is over, their hosts were heard again.

@@ -49,7 +49,7 @@ pub struct Ask {
     pub at: Moment,
     /// When the stop deadline ends.
     pub deadline: Moment,
-    /// A second request came (M7).
+    /// A second request came.
     pub again: bool,
 }
 
@@ -174,7 +174,7 @@ fn ask(dossier: &Dossier, exit: Option<&Stamped<Exit>>, windows: &[Window], rule
     let own_times = own.iter().map(|ask| ask.occurred);
     let seen_times = seen.iter().map(|seen| seen.occurred);
     let first = own_times.clone().chain(seen_times.clone()).min();
-    // One person's impatience within a second is one request (M7). The client applies this rule itself and
+    // M7: one person's impatience within a second is one request. The client applies this rule itself and
     // says `asked` again only for a second request, so only what the witness saw is measured here. A signal
     // after a stop that was asked otherwise is the first signal.
     let again =
@@ -183,6 +183,7 @@ fn ask(dossier: &Dossier, exit: Option<&Stamped<Exit>>, windows: &[Window], rule
                 firm.iter().any(|seen| seen.occurred.since(first) >= rules.one_request_ms)
             });
 
+    // M2: a goodbye that names no cause proves that a library ran, not intent.
     let from_final = || {
         let fin = dossier.fin.as_ref()?;
         let cause = match &fin.value.cause {
@@ -193,7 +194,7 @@ fn ask(dossier: &Dossier, exit: Option<&Stamped<Exit>>, windows: &[Window], rule
         };
         Some((cause, fin.occurred, fin.taken.plus(grace.unwrap_or(rules.stop_ms))))
     };
-    // It died of a stop signal that nobody saw sent (M3, M4).
+    // It died of a stop signal that nobody saw sent.
     let from_death = || {
         let exit = exit?;
         let by_signal = exit
@@ -212,7 +213,7 @@ fn ask(dossier: &Dossier, exit: Option<&Stamped<Exit>>, windows: &[Window], rule
         Some((cause, exit.occurred, exit.taken.plus(grace.unwrap_or(rules.stop_ms))))
     };
 
-    // M2: nobody was seen to ask, but an operator had announced that it stops. A plan excuses a stop, not a death.
+    // Nobody was seen to ask, but an operator had announced that it stops. A plan excuses a stop, not a death.
     let from_plan = || {
         let exit = exit.filter(|exit| dossier.ready_at().is_some() && !is_a_death(dossier, &exit.value))?;
         let window = announced(dossier, windows, exit.occurred)?;
@@ -292,7 +293,7 @@ impl Judge<'_> {
             let class = self.class_of_an_end(exit.occurred);
             return Some(self.put_down(class, exit.occurred, false, None));
         }
-        if let Some(expired) = self.expired(Deadline::Goodbye) {
+        if let Some(expired) = self.expired(Deadline::Goodbye).filter(|_| self.dossier.fin.is_some()) {
             return Some(self.put_down(Class::ShutdownTimeout, expired.due, false, Some(expired.which)));
         }
         if let Some(fin) = &self.dossier.fin {
@@ -352,7 +353,7 @@ impl Judge<'_> {
         match (&self.dossier.fin, fine) {
             (Some(_), true) if clean => Class::Shutdown,
             (Some(_), _) => Class::ShutdownDegraded,
-            // M3: no final. The accepted ways out are a stop without its cleanup, others a crash in it.
+            // No final. The accepted ways out are a stop without its cleanup, others a crash in it.
             (None, _) => match exit {
                 Some(exit) if self.is_fine_when_asked_by_any(ask, exit) => Class::ShutdownDegraded,
                 Some(_) | None => Class::Crashed,
@@ -396,7 +397,7 @@ impl Judge<'_> {
         fatal || hinted || uncaught
     }
 
-    /// A second request that skipped something; of an unlinked program any second request (M4, M7).
+    /// A second request that skipped something; of an unlinked program any second request.
     fn forced(&self) -> bool {
         let Some(ask) = self.ask else { return false };
         if !self.dossier.linked() && self.dossier.fin.is_none() {

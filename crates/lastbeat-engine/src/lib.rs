@@ -18,6 +18,8 @@
 //!
 //! Read [`judge`] next.
 
+#![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
+
 pub mod alert;
 pub mod counts;
 pub mod dossier;

@@ -1,4 +1,4 @@
-//! Planned work: windows that operators and pipelines announce (M8).
+//! Planned work: windows that operators and pipelines announce.
 //!
 //! Invariant: a plan excuses a stop, never a death. Which of the two an ending is, is said in [`crate::judge`];
 //! what maintenance holds back, in [`crate::alert`].
@@ -31,7 +31,7 @@ impl Window {
         *self.plan.service == *service && self.plan.worker.as_ref().is_none_or(|one| **one == *worker)
     }
 
-    /// Whether it announces that processes are stopped (M8: it asks nobody itself).
+    /// Whether it announces that processes are stopped (: it asks nobody itself).
     #[must_use]
     pub const fn announces_a_stop(&self) -> bool {
         match self.plan.kind {

@@ -131,7 +131,8 @@ impl Roster {
             || self.by_name.contains_key(&(service.into(), worker.into()))
     }
 
-    /// A live word of a run came: a beat, or any fact that did not lie in a spool, new or repeated. Call it
+    /// A live word of a run came: a beat, or any fact that did not lie in a spool (D4: what did is no presence), new
+    /// or repeated. Call it
     /// after [`Roster::step`] of that fact; replay calls it for facts that were live, and ignores the answer.
     /// A run that was thought gone proposes `seen`.
     pub fn heard(&mut self, run: RunId, source: Source, at: Moment) -> Option<Proposal> {
@@ -374,7 +375,7 @@ impl Roster {
         windows
     }
 
-    /// Half of the fleet fell silent, or is heard again (D7).
+    /// Half of the fleet fell silent, or is heard again.
     fn mass_silence(&mut self, silence: &MassSilence, at: Moment) {
         let over = silence.members.is_empty();
         let members: Vec<RunId> = if over {
@@ -424,7 +425,7 @@ impl Roster {
         known.is_none_or(|known| known.seq < fact.id.seq).then_some(end)
     }
 
-    /// The observer was away: every run that had not ended is excused for that time (D6).
+    /// The observer was away: every run that had not ended is excused for that time.
     fn away(&mut self, away: Away) {
         for slot in 0..self.workers.len() {
             let worker = Arc::make_mut(&mut self.workers[slot]);
@@ -519,7 +520,7 @@ impl Roster {
         open.into_iter().map(|(slot, run)| (slot, self.expiry(slot, run.id, Deadline::Host, due))).collect()
     }
 
-    /// A mass silence, if half of the fleet is silent now (D7); in pieces, for a fact is bounded.
+    /// A mass silence, if half of the fleet is silent now; in pieces, for a fact is bounded.
     fn many_are_silent(&mut self, now: Moment) -> Vec<Proposal> {
         let fresh_ms = self.rules.interval_ms / COUNTS_AN_INTERVAL;
         let fresh = self.guard.counted.is_some_and(|counted| now.since(counted) < fresh_ms);
@@ -566,7 +567,31 @@ impl Roster {
             What::Forget(forget) => {
                 self.by_name.get(&(Arc::clone(&forget.service), Arc::clone(&forget.worker)))
             }
-            _ => proposal.run.as_ref().and_then(|run| self.by_run.get(run)),
+            What::Start(_)
+            | What::Ready
+            | What::Phase(_)
+            | What::Agent(_)
+            | What::Asked(_)
+            | What::Extend(_)
+            | What::Step(_)
+            | What::Panic(_)
+            | What::Final(_)
+            | What::WitnessStart(_)
+            | What::SignalSeen(_)
+            | What::Notify(_)
+            | What::Stopped
+            | What::Continued
+            | What::Oom
+            | What::OutputTail(_)
+            | What::LeftBehind(_)
+            | What::Exit(_)
+            | What::LinkClosed(_)
+            | What::Expired(_)
+            | What::Seen
+            | What::Away(_)
+            | What::MassSilence(_)
+            | What::Plan(_)
+            | What::PlanEnd(_) => proposal.run.as_ref().and_then(|run| self.by_run.get(run)),
         };
         if let Some(slot) = named.copied() {
             self.schedule(slot);
@@ -685,7 +710,7 @@ impl Snapshot {
         &self.counts
     }
 
-    /// The mass silences of late, oldest first; the last may be open (D7).
+    /// The mass silences of late, oldest first; the last may be open.
     #[must_use]
     pub fn silences(&self) -> &[Silence] {
         &self.silences

@@ -5,30 +5,30 @@
 pub struct Rules {
     /// Beat interval of a run that named none (default 5,000).
     pub interval_ms: u64,
-    /// `overdue` after this many intervals of silence (D1).
+    /// `overdue` after this many intervals of silence.
     pub overdue_intervals: u64,
-    /// `unreachable` after this many intervals of silence (D1).
+    /// `unreachable` after this many intervals of silence.
     pub unreachable_intervals: u64,
-    /// `lost` after this many intervals of silence, but not before [`Rules::lost_floor_ms`] (D1).
+    /// `lost` after this many intervals of silence, but not before [`Rules::lost_floor_ms`].
     pub lost_intervals: u64,
-    /// The least silence that may be called `lost` (D1, default 15,000).
+    /// The least silence that may be called `lost` (default 15,000).
     pub lost_floor_ms: u64,
-    /// From the close of the newest link without a final to `lost` (D1, default 10,000: a proxy's restart
+    /// From the close of the newest link without a final to `lost` (default 10,000: a proxy's restart
     /// drops a socket for up to 6 s).
     pub link_ms: u64,
-    /// Stop deadline of a run whose ask, client and witness named none (D3, default 30,000).
+    /// Stop deadline of a run whose ask, client and witness named none (default 30,000).
     pub stop_ms: u64,
-    /// The longest single extension of a stop deadline (D3, default 60,000).
+    /// The longest single extension of a stop deadline (default 60,000).
     pub extend_max_ms: u64,
-    /// All extensions of one stop together (D3, default 600,000).
+    /// All extensions of one stop together (default 600,000).
     pub extend_total_ms: u64,
-    /// An agent is stuck after so many of its own progress intervals without progress (D2, 3).
+    /// An agent is stuck after so many of its own progress intervals without progress (3).
     pub stuck_intervals: u64,
-    /// Start deadline (D5, default 60,000).
+    /// Start deadline (default 60,000).
     pub start_ms: u64,
-    /// A witnessed run that lives this long after its final did not keep its word (D5, default 10,000).
+    /// A witnessed run that lives this long after its final did not keep its word (default 10,000).
     pub goodbye_ms: u64,
-    /// Stop signals within this time of the first are one request (M7, default 1,000; not scaled: people are not).
+    /// Stop signals within this time of the first are one request (default 1,000; not scaled: people are not).
     pub one_request_ms: u64,
     /// An ending's alert resolves when a successor was ready this long (default 60,000).
     pub steady_ms: u64,
@@ -38,19 +38,19 @@ pub struct Rules {
     pub loop_ms: u64,
     /// Suspended for longer than this pages (default 60,000).
     pub suspended_ms: u64,
-    /// So many watched runs at least are needed to call a silence a mass silence (D7, default 8).
+    /// So many watched runs at least are needed to call a silence a mass silence (default 8).
     pub mass_runs: usize,
-    /// They must be on so many hosts at least (D7, default 2).
+    /// They must be on so many hosts at least (default 2).
     pub mass_hosts: usize,
-    /// One in this many of them must be silent (D7, default 2: half).
+    /// One in this many of them must be silent (default 2: half).
     pub mass_one_in: usize,
-    /// The members of a mass silence are called lost after this (D7, default 300,000).
+    /// The members of a mass silence are called lost after this (default 300,000).
     pub mass_ms: u64,
     /// A worker that stopped or completed leaves the list after this (86,400,000; not scaled).
     pub stopped_kept_ms: u64,
     /// One that failed leaves the list after this (604,800,000; not scaled).
     pub failed_kept_ms: u64,
-    /// The longest restart promise that is believed (M8, 600,000; not scaled).
+    /// The longest restart promise that is believed (600,000; not scaled).
     pub promise_max_ms: u64,
     /// The most workers of one roster (1,000,000): what names itself anew with every start would fill any memory.
     pub workers_max: usize,
@@ -119,7 +119,7 @@ impl Rules {
         }
     }
 
-    /// The full silence timeout of a run with this interval: max(6T, 15 s) (D1).
+    /// The full silence timeout of a run with this interval: max(6T, 15 s).
     #[must_use]
     pub fn silence_ms(&self, interval_ms: u64) -> u64 {
         interval_ms.saturating_mul(self.lost_intervals).max(self.lost_floor_ms)

@@ -60,7 +60,7 @@ pub struct Amendment {
     pub because: String,
 }
 
-/// A restart promise (M8).
+/// A restart promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Promise {
     /// When the promising run ended.
@@ -103,7 +103,7 @@ pub(crate) struct Hot {
     pub(crate) closed: Option<Moment>,
     /// The observer's last absence, when this run was open then.
     pub(crate) away: Option<Away>,
-    /// The sign of life after which it was looked at whether many are silent (D7).
+    /// The sign of life after which it was looked at whether many are silent.
     looked: Option<Moment>,
 }
 
@@ -127,7 +127,7 @@ pub struct Run {
     pub(crate) counted: Counted,
 }
 
-/// A member's place in a mass silence (D7).
+/// A member's place in a mass silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Folded {
     /// When the silence was noticed.
@@ -333,7 +333,7 @@ impl Run {
     #[must_use]
     pub fn orphaned_since(&self, now: Moment, rules: &Rules) -> Option<Moment> {
         let closed = self.dossier.witness_closed.as_ref()?.taken;
-        // The observer is just back: a witness needs a moment to redial (D6).
+        // The observer is just back: a witness needs a moment to redial.
         if self.hot.away.is_some_and(|away| away.to >= closed) && now < self.hold_until(rules) {
             return None;
         }
@@ -361,7 +361,7 @@ impl Run {
         self.hot.closed.or((now >= silent_at).then_some(silent_at))
     }
 
-    /// The collector is just back and has not heard it yet (D6). An absence shorter than one beat hid nothing.
+    /// The collector is just back and has not heard it yet. An absence shorter than one beat hid nothing.
     #[must_use]
     pub fn is_unknown(&self, now: Moment, rules: &Rules) -> bool {
         self.hot.away.is_some_and(|away| {
@@ -382,7 +382,8 @@ impl Run {
         self.hot.away.map_or(self.hot.last_seen, |away| away.to.max(self.hot.last_seen))
     }
 
-    /// No inferred deadline fires before this (D6).
+    /// D6: after an absence of the observer, no inferred deadline fires before its return and one full silence
+    /// timeout.
     pub(crate) fn hold_until(&self, rules: &Rules) -> Moment {
         let silence_ms = rules.silence_ms(self.interval_ms(rules));
         self.hot.away.map_or(Moment::default(), |away| away.to.plus(silence_ms))
@@ -394,7 +395,7 @@ impl Run {
     }
 
     /// No death is inferred before this while half of the fleet is silent, nor within one full silence timeout
-    /// after its hosts were heard again (D7).
+    /// after its hosts were heard again.
     fn folded_until(&self, rules: &Rules) -> Moment {
         match self.folded.filter(|_| !self.ended()) {
             Some(folded) if self.is_unheard_since(&folded) => folded.since.plus(rules.mass_ms),
@@ -406,7 +407,7 @@ impl Run {
     }
 
     /// From when an ending of this moment is told by an alert of its own: what is inferred while half of the fleet
-    /// is silent belongs to that alert, as long as it stands (D7).
+    /// is silent belongs to that alert, as long as it stands.
     pub(crate) fn told_from(&self, at: Moment, inferred: bool) -> Option<Moment> {
         match self.folded.filter(|folded| inferred && folded.since <= at) {
             None => Some(at),
@@ -416,7 +417,7 @@ impl Run {
     }
 
     /// Whether it counts as watched for a mass silence, and whether it is silent: two beats are missing, or its
-    /// link closed (D7). Who said goodbye or has ended leaves the count.
+    /// link closed. Who said goodbye or has ended leaves the count.
     pub(crate) fn silence_of(&self, now: Moment, rules: &Rules) -> Option<bool> {
         if self.ended() || self.dossier.fin.is_some() || self.is_unknown(now, rules) {
             return None;
@@ -445,7 +446,7 @@ impl Run {
         self.hot.closed.is_none() && self.silent_ms(now) >= allowed_ms
     }
 
-    /// The observer did not watch: what it had seen of links before says nothing any more (D6).
+    /// The observer did not watch: what it had seen of links before says nothing any more.
     pub(crate) fn excuse(&mut self, away: Away) {
         if self.hot.away.is_none_or(|known| away.to > known.to) {
             self.hot.away = Some(away);
@@ -575,7 +576,7 @@ impl Run {
         Some((ending.at, ending.at.plus(within_ms)))
     }
 
-    /// The next inferred deadline of this run, before D6 is applied. `promise_due`: of an open promise.
+    /// The next inferred deadline of this run, before the hold after an absence is applied. `promise_due`: of an open promise.
     fn candidate(&self, promise_due: Option<Moment>, rules: &Rules) -> Option<(Moment, Deadline)> {
         if let Some(due) = promise_due {
             return Some((due, Deadline::Promise));
@@ -622,6 +623,7 @@ impl Run {
         (!told).then(|| missed.max(rebooted))
     }
 
+    /// D1: a closed link is a loss ten seconds later, pure silence only at max(6T, 15 s).
     fn silence(&self, rules: &Rules) -> Option<(Moment, Deadline)> {
         let silence_ms = rules.silence_ms(self.interval_ms(rules));
         let silent = (self.watched_from().plus(silence_ms), Deadline::Silence);

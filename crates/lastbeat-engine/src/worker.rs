@@ -226,7 +226,7 @@ impl Worker {
             run.first_heard = run.first_heard.min(fact.taken);
         }
         // A run of which no start is known (its facts came out of order, or it was forgotten and speaks again)
-        // stands before all others: it must not pass for anybody's successor (M6).
+        // stands before all others: it must not pass for anybody's successor.
         self.runs.sort_by_key(|run| (run.dossier.started_at(), run.id));
     }
 
@@ -296,7 +296,7 @@ impl Worker {
         forgotten
     }
 
-    /// How the promise of one of its runs stands.
+    /// How the promise of one of its runs stands (M8).
     #[must_use]
     pub fn promise(&self, run: &Run, rules: &Rules) -> Option<Promise> {
         let (made, due) = run.promised(self.windows(), rules)?;
@@ -330,7 +330,7 @@ impl Worker {
         (bad && !replaced && !self.is_covered(ended, rules)).then_some(ended)
     }
 
-    /// A successor's end before ready, inside the promise of an earlier run that nobody had answered (M8).
+    /// A successor's end before ready, inside the promise of an earlier run that nobody had answered.
     pub(crate) fn is_covered(&self, run: &Run, rules: &Rules) -> bool {
         let Some(ending) = run.verdict.ending() else { return false };
         let earlier = self.runs.iter().rev().skip_while(|other| other.id != run.id);
@@ -370,11 +370,9 @@ impl Worker {
             self.runs.iter().filter_map(|run| Self::steady_at(run, rules)).filter(|at| *at <= now).max();
         let bad = |run: &Run| {
             let ending = run.verdict.ending()?;
-            let counts = match ending.class {
-                Class::Superseded => run.dossier.fin.is_none(),
-                Class::ExitedSilently => true,
-                class => class.severity() == Severity::Page,
-            };
+            let wordless = ending.class == Class::Superseded && run.dossier.fin.is_none();
+            let silent = ending.class == Class::ExitedSilently;
+            let counts = wordless || silent || ending.class.severity() == Severity::Page;
             (counts && steady.is_none_or(|steady| ending.at > steady)).then_some(ending.at)
         };
         let mut times: Vec<Moment> = self.runs.iter().filter_map(bad).collect();
@@ -472,7 +470,7 @@ impl Worker {
         }
     }
 
-    /// When it should be looked at whether it is one of many that are silent (D7).
+    /// When it should be looked at whether it is one of many that are silent.
     pub(crate) fn next_look(&self, rules: &Rules) -> Option<Moment> {
         self.runs.iter().filter_map(|run| run.next_look(rules)).min()
     }

@@ -49,7 +49,7 @@ pub(crate) struct Slot {
 }
 
 /// How a process comes to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum End {
     /// It lives.
     Alive,

@@ -103,6 +103,8 @@ pub(crate) struct Told {
     pub(crate) rings: Vec<Ring>,
     /// When the collector did not watch, from and to.
     pub(crate) absences: Vec<(u64, u64)>,
+    /// Hosts without power: which, from and to.
+    pub(crate) boots: Vec<(usize, u64, u64)>,
     pub(crate) windows: Vec<Window>,
     pub(crate) cuts: Vec<Cut>,
     /// Bad networks: whose, from and to.

@@ -1,634 +1,546 @@
-//! The world: processes with clients and witnesses, a network that is cut and heals, a collector with a journal.
+//! The world: processes with clients and witnesses, networks that are cut and heal, hosts that lose power, and a
+//! collector that dies and comes back, on a virtual clock.
 //!
 //! The client and the witness are played by the contract of the link: facts in order, sent again until they are
-//! acknowledged, a new link begins with a start, what is left at the end lies in a spool that a collector reads.
+//! acknowledged, a new link begins with a start, what is left at the end lies in a spool that somebody reads later.
+//!
+//! Invariant: a beat builds no string and touches no map of the world; most of all life is beats.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::BinaryHeap;
 
-use lastbeat_engine::ending::{Cause, CauseKind, ClassHint, Cleanup, Exit, Panic, Step, StepOutcome};
-use lastbeat_engine::fact::{Asked, Away, FactId, Final, SignalSeen, Start, WitnessStart};
-use lastbeat_engine::{Fact, Moment, Proposal, Roster, Rules, RunId, Source, What};
+use lastbeat_engine::ending::Exit;
+use lastbeat_engine::{Rules, Source, What};
 
-use crate::oracle::{Deed, End, Ring, SILENCE, Saying, T, Told};
+use crate::collector::Collector;
 use crate::random::Random;
+use crate::script::{End, Mode, Next, Script};
+use crate::told::{Deed, Told};
+use crate::words::{self, Act, Birth};
 
-const COLLECTOR: RunId = RunId(u128::MAX);
-/// How long a world is played, in ms, before it comes to rest.
-const PLAYED: u64 = 15 * 60_000;
-/// Then all is in reach again, and everything that waits arrives.
-const REST: u64 = 4 * 60_000;
+/// From a closed link to a loss (D1): a shorter gap is none.
+pub(crate) const LINK: u64 = 10_000;
+/// What lies in a spool is looked for so long after its writer's end.
+const SPOOL: u64 = 2_500;
+/// The spools of this host are read by the collector, which runs there.
+pub(crate) const NEAR: usize = 0;
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
-    /// A worker's next process starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Event {
+    /// The next process of a slot starts.
     Start(usize),
-    /// What fate has for a process.
-    Fate(u128),
-    /// A process that has said its last waits for the answer, then leaves.
-    Leave(u128, u64),
+    Act(u32, usize),
+    Leave(u32, u64),
     /// A speaker beats and sends what waits.
-    Beat(u128, u8),
-    /// A message reaches the collector: speaker, link, and whether it is a beat.
-    Arrive(u128, u8, u64),
-    /// The socket of a dead process is seen closed.
-    Close(u128, u8, u64),
-    /// The collector looks at the clock and the spool.
-    Tick,
-    /// The collector dies, or is held.
-    Down,
-    /// It is back.
+    Beat(usize),
+    /// A speaker without a link tries to get one.
+    Dial(usize),
+    /// A message on a link arrives: everything up to this word.
+    Arrive(usize, u64, usize),
+    /// The socket is seen closed.
+    Close(usize, u64),
+    /// The journal has synced what came.
+    Commit,
+    Trouble(usize),
+    /// The collector starts again.
     Up,
-    /// A worker's network is cut.
-    Cut(usize),
-    /// It heals.
+    /// It dies in its recovery, and is back so long after.
+    DownAgain(u64),
+    Release,
     Heal(usize),
+    Calm(usize),
+    Boot(usize),
+    Continue(u32),
+    Unhang(u32, bool),
+    Phase(u32, u8),
+    ForkEnds(u32, End),
+    /// Somebody reads what a dead process left.
+    Spool(u32),
+    /// Time alone may have changed an alert.
+    Look(usize),
+    WitnessEnds(u32),
+    PlanEnds(usize),
 }
 
-/// One voice of one process.
-struct Speaker {
-    source: Source,
-    said: Vec<(u64, What)>,
-    acked: BTreeSet<u64>,
-    link: u64,
-    linked: bool,
-    alive: bool,
-    last_ack: u64,
+/// One voice of one run.
+pub(crate) struct Voice {
+    pub(crate) run: u32,
+    pub(crate) source: Source,
+    pub(crate) said: Vec<(u64, What)>,
+    pub(crate) acked: usize,
+    pub(crate) link: u64,
+    /// The newest link that the collector knows.
+    pub(crate) known_link: u64,
+    pub(crate) linked: bool,
+    pub(crate) dialing: bool,
+    /// It still speaks; else what is left lies in a spool.
+    pub(crate) alive: bool,
+    /// What it had not delivered is gone with it.
+    pub(crate) lost: bool,
+    pub(crate) last_ack: u64,
+    pub(crate) chance: Random,
 }
 
-struct Process {
-    slot: usize,
-    started: u64,
-    ended: Option<u64>,
-    end: End,
-    /// When it said its last.
-    leaving: Option<u64>,
-    cut: bool,
-    voices: BTreeMap<u8, Speaker>,
+/// One run.
+pub(crate) struct Life {
+    pub(crate) deed: Deed,
+    pub(crate) alive: bool,
+    pub(crate) own: Option<usize>,
+    pub(crate) witness: Option<usize>,
+    pub(crate) acts: Vec<(u64, Act)>,
+    pub(crate) exit: Exit,
+    pub(crate) next: Next,
+    pub(crate) pid: u32,
+    pub(crate) stopped: bool,
+    pub(crate) hung: bool,
+    pub(crate) counter: u64,
+    pub(crate) own_heard: u64,
+    pub(crate) chance: Random,
 }
 
-pub(crate) struct World {
-    now: u64,
-    events: BinaryHeap<Reverse<(u64, u64, Event)>>,
-    order: u64,
-    chance: Random,
-    roster: Roster,
-    journal: Vec<(Fact, bool)>,
-    known: BTreeSet<FactId>,
-    up: bool,
-    watched_until: u64,
-    runs: BTreeMap<u128, Process>,
-    cut_since: BTreeMap<usize, u64>,
-    links: u64,
-    next_run: u128,
-    told: Told,
-    open: BTreeSet<(String, String)>,
-    classes: BTreeMap<u128, Option<String>>,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) run: Option<u32>,
+    pub(crate) next: Next,
+    pub(crate) cuts: u32,
+    pub(crate) loss: u64,
+    pub(crate) late: u64,
+    pub(crate) lives: u64,
 }
 
-const OWN: u8 = 0;
-const WITNESS: u8 = 1;
+pub(crate) struct World<'a> {
+    pub(crate) script: &'a Script,
+    pub(crate) now: u64,
+    pub(crate) events: BinaryHeap<Reverse<(u64, u32, Event)>>,
+    pub(crate) order: u32,
+    pub(crate) collector: Collector,
+    pub(crate) lives: Vec<Life>,
+    pub(crate) voices: Vec<Voice>,
+    pub(crate) places: Vec<Place>,
+    pub(crate) boots: Vec<u32>,
+    pub(crate) off: Vec<bool>,
+    pub(crate) links: u64,
+    /// Received and not synced: speaker, link, up to, and when.
+    pub(crate) unsynced: Vec<(usize, u64, usize, u64)>,
+    /// Came while the collector was held.
+    pub(crate) inbox: Vec<Event>,
+    pub(crate) commit_ms: u64,
+    pub(crate) slow_until: u64,
+    pub(crate) again: Option<u64>,
+    pub(crate) power_cut: bool,
+    pub(crate) chance: Random,
+}
 
-impl World {
-    /// Plays the world of a seed to its end.
-    pub(crate) fn play(seed: u64) -> Told {
-        let mut world = Self {
-            now: 1_000_000,
-            events: BinaryHeap::new(),
+impl<'a> World<'a> {
+    /// Plays a script to its end.
+    pub(crate) fn play(script: &'a Script, rules: &Rules, record: bool) -> Told {
+        let next = Next { after: None, ready: 300, fails: None };
+        let place = Place { run: None, next, cuts: 0, loss: 0, late: 0, lives: 0 };
+        let mut world = World {
+            script,
+            now: crate::script::DAWN,
+            events: BinaryHeap::with_capacity(1_024),
             order: 0,
-            chance: Random(seed),
-            roster: Roster::new(Rules::default()),
-            journal: Vec::new(),
-            known: BTreeSet::new(),
-            up: true,
-            watched_until: 1_000_000,
-            runs: BTreeMap::new(),
-            cut_since: BTreeMap::new(),
+            collector: Collector::new(script, rules, record),
+            lives: Vec::new(),
+            voices: Vec::new(),
+            places: vec![place; script.slots.len()],
+            boots: vec![0; script.hosts],
+            off: vec![false; script.hosts],
             links: 0,
-            next_run: 1,
-            told: Told::default(),
-            open: BTreeSet::new(),
-            classes: BTreeMap::new(),
+            unsynced: Vec::new(),
+            inbox: Vec::new(),
+            commit_ms: 0,
+            slow_until: 0,
+            again: None,
+            power_cut: false,
+            chance: Random::of(script.seed, 1),
         };
-        world.set_up();
-        let end = world.now + PLAYED + REST;
-        while let Some(Reverse((at, _, event))) = world.events.pop() {
-            if at > end {
+        for (slot, it) in script.slots.iter().enumerate().filter(|(_, it)| it.begins != u64::MAX) {
+            world.at(it.begins, Event::Start(slot));
+        }
+        for (index, trouble) in script.troubles.iter().enumerate() {
+            world.at(trouble.at, Event::Trouble(index));
+        }
+        world.run();
+        world.sum_up()
+    }
+
+    fn run(&mut self) {
+        while let Some(Reverse((at, ..))) = self.events.peek().copied() {
+            let next = at.min(self.script.until);
+            // The collector sleeps until the next deadline, and is woken a little late.
+            if let Some(due) = self.collector.wakes().map(|due| due + self.script.lag)
+                && due <= next
+            {
+                self.now = self.now.max(due);
+                self.collector.judge(self.now);
+                continue;
+            }
+            if at > self.script.until {
                 break;
             }
-            world.now = at;
-            let (facts, tick) = (world.journal.len(), event == Event::Tick);
-            world.happen(event);
-            if tick || world.journal.len() > facts {
-                world.look();
-            }
+            let Some(Reverse((_, _, event))) = self.events.pop() else { break };
+            self.now = self.now.max(at);
+            self.happen(event);
         }
-        world.sum_up(end)
+        self.now = self.script.until;
     }
 
-    fn set_up(&mut self) {
-        let workers = self.chance.between(2, 7);
-        for slot in 0..usize::try_from(workers).unwrap_or(2) {
-            let at = self.chance.between(0, 10_000);
-            self.after(at, Event::Start(slot));
-            if self.chance.one_in(3) {
-                let at = self.chance.between(30_000, PLAYED - 120_000);
-                self.after(at, Event::Cut(slot));
-            }
-        }
-        for _ in 0..self.chance.between(0, 4) {
-            let at = self.chance.between(10_000, PLAYED - 180_000);
-            self.after(at, Event::Down);
-        }
-        self.after(250, Event::Tick);
-    }
-
-    fn after(&mut self, ms: u64, event: Event) {
+    pub(crate) fn at(&mut self, at: u64, event: Event) {
         self.order += 1;
-        self.events.push(Reverse((self.now + ms, self.order, event)));
+        self.events.push(Reverse((at, self.order, event)));
     }
 
-    fn note(&mut self, what: String) {
-        self.told.timeline.push(format!("{:>9} {what}", self.now));
+    pub(crate) fn after(&mut self, ms: u64, event: Event) {
+        self.at(self.now + ms, event);
     }
 
-    fn happen(&mut self, event: Event) {
+    pub(crate) fn note(&mut self, what: impl FnOnce() -> String) {
+        self.collector.note(self.now, what);
+    }
+
+    pub(crate) fn happen(&mut self, event: Event) {
         match event {
             Event::Start(slot) => self.start(slot),
-            Event::Fate(run) => self.fate(run),
+            Event::Act(run, index) => self.act(run, index),
             Event::Leave(run, until) => self.leave(run, until),
-            Event::Beat(run, voice) => self.beat(run, voice),
-            Event::Arrive(run, voice, link) => self.arrive(run, voice, link),
-            Event::Close(run, voice, link) => self.close(run, voice, link),
-            Event::Tick => self.tick(),
-            Event::Down => self.down(),
+            Event::Beat(voice) => self.beat(voice),
+            Event::Dial(voice) => self.dial(voice),
+            Event::Arrive(voice, link, upto) => self.arrive(voice, link, upto),
+            Event::Close(voice, link) => self.close(voice, link),
+            Event::Commit => self.commit(),
+            Event::Trouble(index) => self.trouble(index),
             Event::Up => self.come_back(),
-            Event::Cut(slot) => {
-                self.note(format!("the network of w{slot} is cut"));
-                self.cut_since.entry(slot).or_insert(self.now);
-                let long = if self.chance.one_in(2) { 8_000 } else { 90_000 };
-                let ms = self.chance.between(500, long);
-                self.after(ms, Event::Heal(slot));
+            Event::DownAgain(ms) => self.go_down(ms, "dies in its recovery"),
+            Event::Release => self.release(),
+            Event::Heal(index) => self.heal(index),
+            Event::Calm(index) => self.calm(index),
+            Event::Boot(host) => self.boot(host),
+            Event::Continue(run) => self.go_on(run),
+            Event::Unhang(run, killed) => self.unhang(run, killed),
+            Event::Phase(run, turn) => self.phase(run, turn),
+            Event::ForkEnds(run, end) => self.end(run, end, Next { after: None, ready: 0, fails: None }),
+            Event::Spool(run) => self.spool(run),
+            Event::Look(slot) => {
+                if self.collector.listens() {
+                    self.collector.look(slot, None, self.now);
+                }
             }
-            Event::Heal(slot) => self.heal(slot),
+            Event::WitnessEnds(run) => self.witness_ends(run),
+            Event::PlanEnds(index) => self.plan_ends(index),
         }
     }
 
-    fn start(&mut self, slot: usize) {
-        let run = self.next_run;
-        self.next_run += 1;
-        let witnessed = self.chance.one_in(2);
-        let speaker = |source| Speaker {
+    // ---- Processes ----
+
+    pub(crate) fn start(&mut self, slot: usize) {
+        let it = &self.script.slots[slot];
+        // A host that is off starts nobody; its supervisor does when it is on again.
+        if self.off[it.host] {
+            self.after(1_000, Event::Start(slot));
+            return;
+        }
+        if self.places[slot].run.is_some() {
+            return;
+        }
+        let next = self.places[slot].next;
+        let mode = it.mode;
+        let run = self.give_birth(slot, mode, None, None);
+        self.places[slot].run = Some(run);
+        self.places[slot].next.fails = None;
+        if let Some(fails) = next.fails {
+            let after = if fails == End::Unready { 70_000 } else { next.ready };
+            // The next attempt is a good one.
+            let then = Next { after: Some(next.ready * 4), ready: next.ready, fails: None };
+            self.lives[run as usize].next = then;
+            self.after(after, Event::ForkEnds(run, fails));
+        } else {
+            self.ready_in(run, next.ready);
+        }
+        for older in 0..run {
+            if self.lives[older as usize].deed.slot == slot {
+                self.after(1_000, Event::Spool(older));
+            }
+        }
+    }
+
+    /// A process begins to be ready so many ms from now. A program that is not linked is ready when it starts.
+    pub(crate) fn ready_in(&mut self, run: u32, ms: u64) {
+        let life = &mut self.lives[run as usize];
+        if life.deed.mode == Mode::Unlinked {
+            life.deed.ready = Some(self.now);
+            return;
+        }
+        life.acts = vec![(0, Act::Own(What::Ready))];
+        self.after(ms, Event::Act(run, 0));
+    }
+
+    pub(crate) fn give_birth(&mut self, slot: usize, mode: Mode, parent: Option<u32>, same_as: Option<u32>) -> u32 {
+        let it = &self.script.slots[slot];
+        let run = u32::try_from(self.lives.len()).unwrap_or(u32::MAX);
+        self.places[slot].lives += 1;
+        let chance = Random::of(self.script.seed, 1_000 + u64::from(it.number) * 1_000 + self.places[slot].lives);
+        let pid = same_as.map_or(run + 100, |older| self.lives[older as usize].pid);
+        let pace = it.pace.filter(|_| parent.is_none() && mode.linked());
+        let deed = Deed {
+            run,
+            slot,
+            host: it.host,
+            mode,
+            interval: it.interval,
+            started: self.now,
+            ready: None,
+            ready_heard: None,
+            start_heard: None,
+            asked_heard: None,
+            final_heard: None,
+            exit_heard: None,
+            last_heard: 0,
+            leaving: u64::MAX,
+            final_at: None,
+            deadline: None,
+            ended: u64::MAX,
+            end: End::Alive,
+            closed_heard: None,
+            parent,
+            same_as,
+            hangs: Vec::new(),
+            pace,
+            suspended: Vec::new(),
+            agent_crashed: None,
+            gaps: Vec::new(),
+            own_gaps: Vec::new(),
+            class: None,
+            changes: 0,
+            amended: 0,
+        };
+        let birth = Birth {
+            interval: it.interval,
+            host: it.host,
+            boot: self.boots[it.host],
+            pid,
+            parent: parent.map(crate::collector::id),
+            goodbye: mode.linked(),
+        };
+        self.lives.push(Life {
+            deed,
+            alive: true,
+            own: None,
+            witness: None,
+            acts: Vec::new(),
+            exit: Exit::default(),
+            next: Next { after: None, ready: 300, fails: None },
+            pid,
+            stopped: false,
+            hung: false,
+            counter: 0,
+            own_heard: 0,
+            chance,
+        });
+        self.collector.expect(same_as);
+        self.note(|| format!("run {run} of w{slot:02} on h{} starts, {mode:?}, T {} ms", it.host, it.interval));
+        if mode.witnessed() {
+            let voice = self.add_voice(run, Source::Witness);
+            self.lives[run as usize].witness = Some(voice);
+            self.voices[voice].said.push((self.now, words::witness_start(&birth, !mode.linked())));
+        }
+        if mode.linked() {
+            let voice = self.add_voice(run, Source::Own);
+            self.lives[run as usize].own = Some(voice);
+            self.voices[voice].said.push((self.now, What::Start(words::start(&birth))));
+            if let Some(every) = pace {
+                self.voices[voice].said.push((self.now, words::agent_at_work(every)));
+            }
+        }
+        run
+    }
+
+    pub(crate) fn add_voice(&mut self, run: u32, source: Source) -> usize {
+        let voice = self.voices.len();
+        let chance = Random::of(self.lives[run as usize].chance.next(), source as u64);
+        self.voices.push(Voice {
+            run,
             source,
             said: Vec::new(),
-            acked: BTreeSet::new(),
+            acked: 0,
             link: 0,
+            known_link: 0,
             linked: false,
+            dialing: true,
             alive: true,
-            last_ack: 0,
-        };
-        let mut voices = BTreeMap::from([(OWN, speaker(Source::Own))]);
-        if witnessed {
-            voices.insert(WITNESS, speaker(Source::Witness));
-        }
-        let process = Process {
-            slot,
-            started: self.now,
-            ended: None,
-            end: End::Alive,
-            leaving: None,
-            cut: false,
-            voices,
-        };
-        self.runs.insert(run, process);
-        self.note(format!("run {run} of w{slot} starts{}", if witnessed { ", witnessed" } else { "" }));
-        if witnessed {
-            self.say(
-                run,
-                WITNESS,
-                What::WitnessStart(WitnessStart { ready: true, ..WitnessStart::default() }),
-            );
-            self.after(0, Event::Beat(run, WITNESS));
-        }
-        self.say(run, OWN, What::Start(Start { goodbye: true, ..Start::default() }));
-        self.say(run, OWN, What::Ready);
-        self.after(1, Event::Beat(run, OWN));
-        if self.now < 1_000_000 + PLAYED - 240_000 {
-            let lives = self.chance.between(2_000, 300_000);
-            self.after(lives, Event::Fate(run));
-        }
+            lost: false,
+            last_ack: self.now,
+            chance,
+        });
+        self.after(1, Event::Dial(voice));
+        self.after(self.interval(voice), Event::Beat(voice));
+        voice
     }
 
-    fn say(&mut self, run: u128, voice: u8, what: What) {
+    pub(crate) fn interval(&self, voice: usize) -> u64 {
+        self.lives[self.voices[voice].run as usize].deed.interval
+    }
+
+    pub(crate) fn say(&mut self, voice: usize, what: What) {
         let now = self.now;
-        if let Some(speaker) = self.runs.get_mut(&run).and_then(|process| process.voices.get_mut(&voice)) {
-            speaker.said.push((now, what));
+        let deed = &mut self.lives[self.voices[voice].run as usize].deed;
+        if let What::Final(_) = what {
+            deed.final_at = Some(now);
         }
+        self.voices[voice].said.push((now, what));
+        self.send(voice);
     }
 
-    fn fate(&mut self, run: u128) {
-        let Some(process) = self.runs.get_mut(&run).filter(|process| process.leaving.is_none()) else {
-            return;
-        };
-        process.leaving = Some(self.now);
-        let (slot, witnessed) = (process.slot, process.voices.contains_key(&WITNESS));
-        let end = match self.chance.between(0, 10) {
-            0..4 => End::Stopped,
-            4..6 => End::Promised(self.chance.between(5_000, 60_000)),
-            6 => End::Done,
-            7 => End::Panicked,
-            8 => End::Killed,
-            _ => End::Exited,
-        };
-        self.note(format!("run {run} of w{slot} ends: {end:?}"));
-        let cause = Cause { signal: Some("SIGTERM".into()), ..Cause::of(CauseKind::Signal) };
-        if witnessed && matches!(end, End::Stopped | End::Promised(_)) && self.chance.one_in(2) {
-            self.say(run, WITNESS, What::SignalSeen(SignalSeen { cause: cause.clone(), forwarded: true }));
-            self.send(run, WITNESS);
-        }
-        if let Some(process) = self.runs.get_mut(&run) {
-            process.end = end;
-        }
-        let words = last_words(end, &cause);
-        // Who has last words offers them for the flush budget; who is killed has no time for that.
-        let budget = if words.is_empty() { 0 } else { 2_000 };
-        for what in words {
-            self.say(run, OWN, what);
-        }
-        self.send(run, OWN);
-        self.after(0, Event::Leave(run, self.now + budget));
-    }
-
-    fn leave(&mut self, run: u128, until: u64) {
-        let now = self.now;
-        let Some(process) = self.runs.get_mut(&run) else { return };
-        let own = &process.voices[&OWN];
-        if own.acked.len() < own.said.len() && now < until {
-            self.after(10, Event::Leave(run, until));
-            return;
-        }
-        let (slot, end) = (process.slot, process.end);
-        process.ended = Some(now);
-        process.cut |= self.cut_since.contains_key(&slot);
-        let mut closes = Vec::new();
-        for (voice, speaker) in &mut process.voices {
-            speaker.alive = false;
-            if speaker.linked {
-                closes.push((*voice, speaker.link));
-            }
-        }
-        self.note(format!("run {run} of w{slot} is gone"));
-        self.say(run, WITNESS, What::Exit(exit_of(end)));
-        self.send(run, WITNESS);
-        for (voice, link) in closes {
-            let ms = self.chance.between(20, 90);
-            self.after(ms, Event::Close(run, voice, link));
-        }
-        let away = match end {
-            End::Promised(within) if self.chance.one_in(3) => within + self.chance.between(5_000, 20_000),
-            End::Promised(within) => self.chance.between(500, within - 2_000),
-            _ => self.chance.between(200, 90_000),
-        };
-        if !(end == End::Done && self.chance.one_in(2)) {
-            self.after(away, Event::Start(slot));
-        }
-    }
-
-    /// A living speaker, each interval: dials when it has no link, gives up a link without acks.
-    fn beat(&mut self, run: u128, voice: u8) {
-        let now = self.now;
-        let reachable =
-            self.up && self.runs.get(&run).is_some_and(|it| !self.cut_since.contains_key(&it.slot));
-        let Some(speaker) = self.runs.get_mut(&run).and_then(|process| process.voices.get_mut(&voice)) else {
-            return;
-        };
-        if !speaker.alive {
-            return;
-        }
-        if speaker.linked && now.saturating_sub(speaker.last_ack) > 2 * T {
-            speaker.linked = false;
-        }
-        if !speaker.linked && reachable {
-            self.links += 1;
-            speaker.link = self.links;
-            speaker.linked = true;
-            speaker.last_ack = now;
-        }
-        let next = if speaker.linked { T } else { self.chance.between(500, 3_000) };
-        self.send(run, voice);
-        self.after(next, Event::Beat(run, voice));
-    }
-
-    fn send(&mut self, run: u128, voice: u8) {
-        let Some(speaker) = self.runs.get(&run).and_then(|process| process.voices.get(&voice)) else {
-            return;
-        };
-        if speaker.linked {
-            let link = speaker.link;
-            let ms = self.chance.between(1, 20);
-            self.after(ms, Event::Arrive(run, voice, link));
-        }
-    }
-
-    /// One message: the start, all that is not acknowledged, and a beat. A cut network holds it, a dead
-    /// collector loses it.
-    fn arrive(&mut self, run: u128, voice: u8, link: u64) {
-        let Some(process) = self.runs.get(&run) else { return };
-        if !self.up {
-            return;
-        }
-        if self.cut_since.contains_key(&process.slot) {
-            return;
-        }
-        let (source, slot) = (process.voices[&voice].source, process.slot);
-        // D4: a witness delivers what its child left in the spool, before the exit.
-        if voice == WITNESS && process.ended.is_some() && leaves_a_spool(process.end) {
-            self.deliver(run, OWN);
-        }
-        let speaker = &self.runs[&run].voices[&voice];
-        let waiting: Vec<(u64, u64, What)> = speaker
-            .said
-            .iter()
-            .zip(1..)
-            .filter(|(_, seq)| *seq == 1 || !speaker.acked.contains(seq))
-            .map(|((at, what), seq)| (seq, *at, what.clone()))
-            .collect();
-        for (seq, at, what) in waiting {
-            self.take(run, slot, source, seq, at, what, true);
-            self.roster.linked(RunId(run), source, link);
-        }
-        // An answer may be lost; then all of it comes again.
-        if !self.chance.one_in(20) {
-            self.acknowledge(run, voice);
-        }
-        let seen = self.roster.heard(RunId(run), source, Moment::from_millis(self.now));
-        self.observe(seen);
-    }
-
-    fn acknowledge(&mut self, run: u128, voice: u8) {
-        let now = self.now;
-        if let Some(speaker) = self.runs.get_mut(&run).and_then(|process| process.voices.get_mut(&voice)) {
-            speaker.acked = (1..=speaker.said.len() as u64).collect();
-            speaker.last_ack = now;
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "a fact has that many parts")]
-    fn take(&mut self, run: u128, slot: usize, source: Source, seq: u64, at: u64, what: What, live: bool) {
-        let id = FactId { run: RunId(run), source, seq };
-        if self.known.insert(id) {
-            let fact = Fact {
-                id,
-                service: "s".into(),
-                worker: format!("w{slot}").into(),
-                taken: Moment::from_millis(self.now),
-                age_ms: self.now - at,
-                what,
-            };
-            self.roster.step(&fact);
-            self.journal.push((fact, live));
-        }
-        if live {
-            let seen = self.roster.heard(RunId(run), source, Moment::from_millis(self.now));
-            self.observe(seen);
-        }
-    }
-
-    fn observe(&mut self, proposal: Option<Proposal>) {
-        let Some(Proposal { run, service, worker, what }) = proposal else { return };
-        let id = FactId { run, source: Source::Observer, seq: self.roster.observer_seq(run) };
-        let fact = Fact { id, service, worker, taken: Moment::from_millis(self.now), age_ms: 0, what };
-        self.roster.step(&fact);
-        self.journal.push((fact, false));
-    }
-
-    fn close(&mut self, run: u128, voice: u8, link: u64) {
-        let Some(process) = self.runs.get(&run) else { return };
-        // A cut network hides the close until it heals; a collector that was away has no such socket any more.
-        if self.cut_since.contains_key(&process.slot) {
-            self.after(1_000, Event::Close(run, voice, link));
-            return;
-        }
-        if self.up {
-            let source = process.voices[&voice].source;
-            let closed = self.roster.unlinked(RunId(run), source, link);
-            self.observe(closed);
-        }
-    }
-
-    /// The keeper's round: spool, absence, deadlines.
-    fn tick(&mut self) {
-        self.after(250, Event::Tick);
-        if !self.up {
-            return;
-        }
-        self.read_spool();
-        self.judge();
-        self.watched_until = self.now;
-    }
-
-    fn judge(&mut self) {
-        let now = Moment::from_millis(self.now);
-        loop {
-            let proposals = self.roster.advance(now);
-            if proposals.is_empty() {
-                return;
-            }
-            for proposal in proposals {
-                self.observe(Some(proposal));
-            }
-        }
-    }
-
-    /// What the dead left unacknowledged lies on disk, and is no presence.
-    fn read_spool(&mut self) {
-        let long_gone = |process: &Process| process.ended.is_some_and(|ended| self.now >= ended + 2_500);
-        let dead = self.runs.iter().filter(|(_, process)| long_gone(process));
-        let found: Vec<(u128, u8)> = dead
-            .flat_map(|(run, process)| {
-                let voices = process.voices.keys();
-                voices
-                    .filter(|voice| **voice == WITNESS || leaves_a_spool(process.end))
-                    .map(|voice| (*run, *voice))
-            })
-            .collect();
-        for (run, voice) in found {
-            self.deliver(run, voice);
-        }
-    }
-
-    fn deliver(&mut self, run: u128, voice: u8) {
-        let process = &self.runs[&run];
-        let speaker = &process.voices[&voice];
-        if speaker.acked.len() == speaker.said.len() {
-            return;
-        }
-        let (slot, source, said) = (process.slot, speaker.source, speaker.said.clone());
-        for ((at, what), seq) in said.into_iter().zip(1..) {
-            self.take(run, slot, source, seq, at, what, false);
-        }
-        self.acknowledge(run, voice);
-    }
-
-    fn down(&mut self) {
-        if !self.up {
-            return;
-        }
-        self.note("the collector dies".into());
-        self.up = false;
-        let long = if self.chance.one_in(2) { 3_000 } else { 120_000 };
-        let ms = self.chance.between(100, long);
-        self.after(ms, Event::Up);
-        for process in self.runs.values_mut() {
-            for speaker in process.voices.values_mut() {
-                speaker.linked = false;
-            }
-        }
-    }
-
-    /// Replay, then the spool, then the absence is told.
-    fn come_back(&mut self) {
-        self.note("the collector is back".into());
-        let shown = said_by(&self.roster);
-        self.roster = Roster::new(Rules::default());
-        for (fact, live) in &self.journal {
-            self.roster.step(fact);
-            if *live {
-                let _ = self.roster.heard(fact.id.run, fact.id.source, fact.taken);
-            }
-        }
-        if said_by(&self.roster) != shown {
-            self.told.replay_differs.push(self.now);
-        }
-        self.up = true;
-        self.read_spool();
-        let (from, to) = (Moment::from_millis(self.watched_until), Moment::from_millis(self.now));
-        let id =
-            FactId { run: COLLECTOR, source: Source::Observer, seq: self.roster.observer_seq(COLLECTOR) };
-        let what = What::Away(Away { from, to });
-        let fact = Fact { id, service: "l".into(), worker: "c".into(), taken: to, age_ms: 0, what };
-        self.roster.step(&fact);
-        self.journal.push((fact, false));
-        self.told.absences.push((self.watched_until, self.now));
-        self.watched_until = self.now;
-    }
-
-    fn heal(&mut self, slot: usize) {
-        let Some(since) = self.cut_since.remove(&slot) else { return };
-        self.note(format!("the network of w{slot} heals"));
-        // Long enough to look dead: the last beat before it may be an interval old.
-        let long = self.now - since + T + 5_000 >= SILENCE;
-        for process in self.runs.values_mut().filter(|process| process.slot == slot) {
-            process.cut |= long && process.ended.is_none_or(|ended| ended >= since);
-        }
-    }
-
-    /// Writes down what the collector says now, where it is news.
-    fn look(&mut self) {
-        if !self.up {
-            return;
-        }
-        let snapshot = self.roster.snapshot();
-        for (run, class) in said_by(&self.roster) {
-            if self.classes.get(&run) != Some(&class) {
-                if class.is_some() || self.classes.contains_key(&run) {
-                    self.note(format!("run {run} is {}", class.as_deref().unwrap_or("alive")));
-                    self.told.said.push(Saying { run, at: self.now, class: class.clone() });
+    fn act(&mut self, run: u32, index: usize) {
+        let life = &self.lives[run as usize];
+        let Some((_, act)) = life.acts.get(index).filter(|_| life.alive) else { return };
+        let act = act.clone();
+        let next = life.acts.get(index + 1).map(|(wait, _)| *wait);
+        let (own, witness) = (life.own, life.witness);
+        match act {
+            Act::Own(what) => {
+                if what == What::Ready {
+                    self.lives[run as usize].deed.ready = Some(self.now);
                 }
-                self.classes.insert(run, class);
+                if let Some(voice) = own {
+                    self.say(voice, what);
+                }
+            }
+            Act::Wit(what) => {
+                if let Some(voice) = witness {
+                    self.say(voice, what);
+                }
+            }
+            Act::Leave => self.leave(run, self.now + 2_000),
+            Act::Die => self.die(run),
+        }
+        if let Some(wait) = next {
+            self.after(wait, Event::Act(run, index + 1));
+        }
+    }
+
+    /// What fate has for a process, if it is ready for it.
+    pub(crate) fn end(&mut self, run: u32, end: End, next: Next) {
+        let early = matches!(end, End::NeverReady | End::Unready);
+        let life = &mut self.lives[run as usize];
+        let busy = life.deed.leaving != u64::MAX || life.stopped || life.hung && end != End::Watchdog;
+        if !life.alive || busy || (life.deed.ready.is_none() && !early) {
+            return;
+        }
+        let next = if early || life.deed.parent.is_some() { life.next } else { next };
+        life.deed.leaving = self.now;
+        life.deed.end = end;
+        life.next = next;
+        life.acts = words::acts(end, life.deed.mode, &mut life.chance);
+        life.exit = words::exit_of(end, life.deed.mode, &mut life.chance);
+        if end == End::TimedOut {
+            life.deed.deadline = Some(self.now + words::STOP);
+        }
+        let (slot, first) = (life.deed.slot, life.acts.first().map_or(0, |(wait, _)| *wait));
+        self.note(|| format!("run {run} of w{slot:02} ends: {end:?}"));
+        self.collector.mark(self.now, 11, u64::from(run));
+        self.after(first, Event::Act(run, 0));
+    }
+
+    pub(crate) fn leave(&mut self, run: u32, until: u64) {
+        let life = &self.lives[run as usize];
+        if !life.alive {
+            return;
+        }
+        let waits = life.own.is_some_and(|voice| self.voices[voice].acked < self.voices[voice].said.len());
+        if waits && self.now < until {
+            self.after(20, Event::Leave(run, until));
+        } else {
+            self.die(run);
+        }
+    }
+
+    pub(crate) fn die(&mut self, run: u32) {
+        let life = &mut self.lives[run as usize];
+        life.alive = false;
+        life.deed.ended = self.now;
+        let (slot, end, next, own) = (life.deed.slot, life.deed.end, life.next, life.own);
+        let (exit, parent) = (life.exit.clone(), life.deed.parent);
+        self.note(|| format!("run {run} of w{slot:02} is gone"));
+        if let Some(voice) = own {
+            self.fall_silent(voice, !words::leaves_a_spool(end) && end != End::Reexecuted);
+        }
+        if parent.is_some() {
+            self.after(SPOOL, Event::Spool(run));
+            return;
+        }
+        self.places[slot].run = None;
+        if end == End::Reexecuted {
+            self.execute_anew(slot, run, next);
+            return;
+        }
+        // The witness of a process that executed itself anew speaks under the first of its runs.
+        if let Some(voice) = self.lives[run as usize].witness {
+            self.say(voice, What::Exit(exit));
+            self.after(3_000, Event::WitnessEnds(self.voices[voice].run));
+        }
+        self.after(SPOOL, Event::Spool(run));
+        // Children do not outlive their parent here: their own end is an end without a word.
+        for child in 0..self.lives.len() {
+            if self.lives[child].alive && self.lives[child].deed.parent == Some(run) {
+                let child = self.lives[child].deed.run;
+                self.end(child, End::Killed, Next { after: None, ready: 0, fails: None });
             }
         }
-        let open: BTreeSet<(String, String)> = snapshot
-            .alerts(Moment::from_millis(self.now))
-            .into_iter()
-            .filter(|alert| alert.resolved.is_none())
-            .map(|alert| (alert.worker.to_string(), alert.name.as_str().to_owned()))
-            .collect();
-        let before = std::mem::replace(&mut self.open, open.clone());
-        for (open, (worker, name)) in open
-            .difference(&before)
-            .map(|ring| (true, ring))
-            .chain(before.difference(&open).map(|ring| (false, ring)))
-        {
-            let word = if open { "opens" } else { "is resolved" };
-            self.told.timeline.push(format!("{:>9} {name} of {worker} {word}", self.now));
-            let (worker, name) = (worker.clone(), name.clone());
-            self.told.alerts.push(Ring { worker, name, at: self.now, open });
+        self.places[slot].next = next;
+        if let Some(after) = next.after {
+            self.after(after, Event::Start(slot));
         }
     }
 
-    fn sum_up(mut self, until: u64) -> Told {
-        for (run, process) in &self.runs {
-            let ended = process.ended.unwrap_or(until);
-            self.told.agent_hours += (ended - process.started) as f64 / 3_600_000.0;
-            self.told.deeds.push(Deed {
-                run: *run,
-                worker: format!("w{}", process.slot),
-                witnessed: process.voices.contains_key(&WITNESS),
-                started: process.started,
-                leaving: process.leaving.unwrap_or(until),
-                ended,
-                end: process.end,
-                cut: process.cut,
-            });
+    pub(crate) fn execute_anew(&mut self, slot: usize, old: u32, next: Next) {
+        let run = self.give_birth(slot, Mode::Linked, None, Some(old));
+        self.places[slot].run = Some(run);
+        // The witness stays with the process, under the run it began with.
+        self.lives[run as usize].witness = self.lives[old as usize].witness;
+        if let Some(voice) = self.lives[old as usize].own {
+            self.voices[voice].lost = false;
         }
-        self.told.deeds.sort_by_key(|deed| deed.started);
-        self.told.until = until;
-        self.told
+        self.after(SPOOL, Event::Spool(old));
+        self.ready_in(run, next.ready);
+    }
+
+    pub(crate) fn fall_silent(&mut self, voice: usize, lost: bool) {
+        let speaker = &mut self.voices[voice];
+        speaker.alive = false;
+        speaker.lost = lost;
+        if std::mem::take(&mut speaker.linked) {
+            let (link, ms) = (speaker.link, speaker.chance.between(20, 90));
+            self.after(ms, Event::Close(voice, link));
+        }
+    }
+
+    pub(crate) fn witness_ends(&mut self, run: u32) {
+        if let Some(voice) = self.lives[run as usize].witness.filter(|voice| self.voices[*voice].alive) {
+            self.fall_silent(voice, false);
+            self.after(0, Event::Spool(run));
+        }
+    }
+
+    fn sum_up(mut self) -> Told {
+        let until = self.script.until;
+        for life in &mut self.lives {
+            let deed = &mut life.deed;
+            (deed.ended, deed.leaving) = (deed.ended.min(until), deed.leaving.min(until));
+            deed.gaps.push((deed.last_heard, deed.ended));
+            deed.own_gaps.push((life.own_heard, deed.ended));
+            for (_, to) in deed.hangs.iter_mut().chain(&mut deed.suspended) {
+                *to = (*to).min(deed.ended);
+            }
+            self.collector.told.agent_ms += deed.ended - deed.started;
+            self.collector.told.deeds.push(deed.clone());
+        }
+        self.collector.sum_up()
     }
 }
 
-/// KILL and a bare exit leave no spool of the process itself.
-fn leaves_a_spool(end: End) -> bool {
-    !matches!(end, End::Killed | End::Exited)
-}
-
-fn exit_of(end: End) -> Exit {
-    let code = |code| Exit { code: Some(code), ..Exit::default() };
-    match end {
-        End::Alive | End::Stopped | End::Promised(_) | End::Done => code(0),
-        End::Panicked => code(101),
-        End::Exited => code(1),
-        End::Killed => Exit { signal: Some("SIGKILL".into()), ..Exit::default() },
-    }
-}
-
-/// What a process says before it is gone.
-fn last_words(end: End, cause: &Cause) -> Vec<What> {
-    let flushed = Step {
-        name: "flush".into(),
-        outcome: Some(StepOutcome::Ok),
-        done: None,
-        total: None,
-        skipped: None,
-        attempts: None,
-        duration_ms: None,
-        timeout_ms: None,
-        error: None,
-        why_skipped: None,
-        failed_items: Vec::new(),
-    };
-    let cleanup = Some(Cleanup { steps: vec![flushed], ..Cleanup::default() });
-    let asked = || What::Asked(Asked { cause: cause.clone(), deadline_ms: None });
-    let fin = |hint, cause, cleanup, back_within_ms| {
-        What::Final(Final { hint: Some(hint), cause, cleanup, back_within_ms })
-    };
-    match end {
-        End::Alive | End::Killed | End::Exited => Vec::new(),
-        End::Stopped => vec![asked(), fin(ClassHint::Shutdown, Some(cause.clone()), cleanup, None)],
-        End::Promised(within) => {
-            vec![asked(), fin(ClassHint::Shutdown, Some(cause.clone()), cleanup, Some(within))]
-        }
-        End::Done => vec![fin(ClassHint::Completed, None, None, None)],
-        End::Panicked => {
-            let panic = What::Panic(Panic { message: "x".into(), location: None });
-            vec![panic, fin(ClassHint::Crashed, None, None, None)]
-        }
-    }
-}
-
-fn said_by(roster: &Roster) -> BTreeMap<u128, Option<String>> {
-    let snapshot = roster.snapshot();
-    let runs = snapshot.workers().iter().flat_map(|worker| worker.runs());
-    runs.map(|run| (run.id().0, run.verdict().class().map(|class| class.as_str().to_owned()))).collect()
+/// The full silence timeout: max(6T, 15 s).
+pub(crate) const fn silence_of(interval: u64) -> u64 {
+    if interval * 6 > 15_000 { interval * 6 } else { 15_000 }
 }

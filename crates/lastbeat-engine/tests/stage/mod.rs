@@ -73,7 +73,14 @@ impl Stage {
         self.say(run, source, age_ms, true, what)
     }
 
-    fn say(&mut self, run: RunId, source: Source, age_ms: u64, live: bool, what: What) -> &mut Self {
+    pub(crate) fn say(
+        &mut self,
+        run: RunId,
+        source: Source,
+        age_ms: u64,
+        live: bool,
+        what: What,
+    ) -> &mut Self {
         let seq = self.seqs.entry((run, source)).or_default();
         *seq += 1;
         let (service, worker) = self.names[&run].clone();
@@ -85,9 +92,17 @@ impl Stage {
         self
     }
 
-    fn take(&mut self, fact: Fact) {
+    pub(crate) fn take(&mut self, fact: Fact) {
         self.roster.step(&fact);
         self.facts.push(fact);
+    }
+
+    /// A fact of the observer, of a run or of no single one.
+    pub(crate) fn observed(&mut self, run: RunId, what: What) -> &mut Self {
+        let of_none = matches!(what, What::Away(_) | What::MassSilence(_));
+        let (service, worker) = ("s".into(), "w".into());
+        self.observe(Proposal { run: (!of_none).then_some(run), service, worker, what });
+        self
     }
 
     fn observe(&mut self, proposal: Proposal) {

@@ -1,0 +1,182 @@
+//! The table of endings, played: every way a process ends, with the class, the cause, the cleanup, the words and
+//! the alerts that are right for it, in time and nothing beside. The rows are data in `tests/endings`; how they
+//! are read stands in `table/script.rs`, how they are played in `table/play.rs`.
+#![expect(clippy::disallowed_methods, reason = "UPDATE_GOLDEN writes the overview anew")]
+
+mod stage;
+
+#[path = "table/play.rs"]
+mod play;
+#[path = "table/script.rs"]
+mod script;
+
+use std::collections::BTreeSet;
+
+use lastbeat_engine::ending::{CauseKind, CleanupOutcome};
+use lastbeat_engine::{AlertName, Class, Condition};
+use play::{Shown, play};
+use script::{Expect, Row, cast, folder, rows};
+
+/// The numbers of the table; what lies between them is not in it.
+const NUMBERS: [u32; 64] = [
+    1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 14, 15, 16, 18, 19, 20, 22, 23, 24, 25, 26, 28, 29, 31, 32, 33, 34,
+    35, 36, 37, 38, 39, 41, 42, 43, 44, 45, 46, 47, 48, 49, 51, 52, 53, 54, 55, 56, 58, 60, 61, 63, 64, 65,
+    67, 69, 70, 71, 72, 76, 77, 78, 79, 80,
+];
+
+/// Rows in which no run is judged: they are about the page and the collector alone.
+const NOTHING_TO_JUDGE: [u32; 3] = [63, 64, 80];
+
+/// The rules that must be shown, by their ids.
+const RULES: [&str; 15] =
+    ["D1", "D2", "D3", "D4", "D5", "D6", "D7", "M1", "M2", "M3", "M4", "M5", "M6", "M7", "M8"];
+
+/// What of an operating system a row may need beyond a process and its parent.
+const OS: [&str; 9] =
+    ["browser", "cgroup", "libfaketime", "mounts", "network", "pid_namespace", "pty", "tmpfs", "uvicorn"];
+
+/// The overview in `README.md` stands below this line.
+const OVERVIEW: &str = "<!-- Everything below is written by the test: UPDATE_GOLDEN=1 -->\n";
+
+fn all_rows() -> Vec<Row> {
+    rows("endings.toml").into_iter().chain(rows("further.toml")).collect()
+}
+
+/// Every row with steps, and what was seen when it was played.
+fn all_played() -> Vec<(Row, Shown)> {
+    let cast = cast();
+    let mut played = Vec::new();
+    for row in all_rows().into_iter().filter(|row| !row.steps.is_empty()) {
+        let shown = play(&row, &cast);
+        played.push((row, shown));
+    }
+    played
+}
+
+#[test]
+fn every_row_of_the_table_is_here_once_and_in_its_order() {
+    let here: Vec<Option<u32>> = rows("endings.toml").iter().map(|row| row.number).collect();
+    assert_eq!(here, NUMBERS.map(Some));
+    let further = rows("further.toml");
+    let names: BTreeSet<&String> = further.iter().filter_map(|row| row.name.as_ref()).collect();
+    assert_eq!(names.len(), further.len(), "each further row has a name of its own");
+}
+
+#[test]
+fn every_row_says_how_it_is_produced_and_what_is_right() {
+    for row in all_rows() {
+        let label = row.label();
+        assert!(!row.title.is_empty() && !row.produce.is_empty(), "row {label} is not told");
+        for need in &row.os {
+            assert!(OS.contains(&need.as_str()), "row {label} needs {need}: what is that?");
+        }
+        let nothing = row.number.is_some_and(|number| NOTHING_TO_JUDGE.contains(&number));
+        assert_eq!(row.steps.is_empty(), nothing, "row {label}: steps, or a reason why there are none");
+        assert_eq!(row.why_no_steps.is_some(), nothing, "row {label}: steps, or a reason why there are none");
+        let expects = row.expect.as_ref().is_some_and(|expect| !expect.ends.is_empty());
+        assert_eq!(expects, !nothing, "row {label} expects the end of no run");
+    }
+}
+
+#[test]
+fn every_row_is_judged_right_in_time_and_without_a_false_alarm() {
+    let mut wrong = Vec::new();
+    for (row, shown) in all_played() {
+        // The first few differences of a row tell it all.
+        let some: Vec<String> = shown.wrong.iter().take(6).map(|what| format!("    {what}")).collect();
+        if !some.is_empty() {
+            wrong.push(format!("row {} ({}):\n{}", row.label(), row.title, some.join("\n")));
+        }
+    }
+    assert!(wrong.is_empty(), "{} rows are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn every_word_and_every_rule_is_shown_by_a_row_that_is_right() {
+    let mut shown: BTreeSet<String> = BTreeSet::new();
+    for (row, seen) in all_played().iter().filter(|(_, seen)| seen.wrong.is_empty()) {
+        for (kind, words) in [
+            ("class", &seen.classes),
+            ("cause", &seen.causes),
+            ("cleanup", &seen.cleanups),
+            ("condition", &seen.conditions),
+            ("alert", &seen.alerts),
+        ] {
+            shown.extend(words.iter().map(|word| format!("{kind} {word}")));
+        }
+        for rule in &row.shows {
+            assert!(RULES.contains(&rule.as_str()), "row {} shows {rule}: no such rule", row.label());
+            shown.insert(format!("rule {rule}"));
+        }
+    }
+    let classes = Class::ALL.iter().map(|class| format!("class {}", class.as_str()));
+    let causes = CauseKind::ALL.iter().map(|cause| format!("cause {}", cause.as_str()));
+    let cleanups = CleanupOutcome::ALL.iter().map(|outcome| format!("cleanup {}", outcome.as_str()));
+    let conditions = Condition::ALL.iter().map(|condition| format!("condition {}", condition.as_str()));
+    let alerts = AlertName::ALL.iter().map(|name| format!("alert {}", name.as_str()));
+    let rules = RULES.iter().map(|rule| format!("rule {rule}"));
+    let all = classes.chain(causes).chain(cleanups).chain(conditions).chain(alerts).chain(rules);
+    let missing: Vec<String> = all.filter(|word| !shown.contains(word)).collect();
+    assert!(missing.is_empty(), "no row that is right shows: {}", missing.join(", "));
+}
+
+#[test]
+fn the_overview_in_the_readme_is_the_data() {
+    let path = folder().join("README.md");
+    let readme = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let (told, _) = readme.split_once(OVERVIEW).expect("the README has a line where the overview begins");
+    assert!(told.lines().count() <= 40, "what people wrote in the README is short");
+    let wanted = format!("{told}{OVERVIEW}{}", overview());
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &wanted).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    } else {
+        assert!(readme == wanted, "the overview is not the data: run with UPDATE_GOLDEN=1");
+    }
+}
+
+/// The rows as two tables.
+fn overview() -> String {
+    let mut text = String::new();
+    for (title, file) in [("The table", "endings.toml"), ("Further endings", "further.toml")] {
+        text.push_str(&format!(
+            "\n## {title}: `{file}`\n\n\
+             | row | what happens | class | cause | last words | alert |\n|---|---|---|---|---|---|\n"
+        ));
+        for row in rows(file) {
+            let [class, cause, words, alert] = row.expect.as_ref().map_or_else(
+                || [String::new(), String::new(), "nothing to judge".to_owned(), String::new()],
+                in_short,
+            );
+            let cells = [row.label(), row.title.clone(), class, cause, words, alert];
+            text.push_str(&format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | ")));
+        }
+    }
+    text
+}
+
+/// Class, cause, the last words and the alerts of a row, each in one cell.
+fn in_short(expect: &Expect) -> [String; 4] {
+    let distinct = |words: Vec<&str>| {
+        let mut seen: Vec<&str> = Vec::new();
+        for word in words {
+            if !seen.contains(&word) {
+                seen.push(word);
+            }
+        }
+        seen.join(", ")
+    };
+    let class = distinct(expect.ends.iter().map(|end| end.class.as_str()).collect());
+    let cause = distinct(expect.ends.iter().filter_map(|end| end.cause.as_deref()).collect());
+    let last = expect
+        .page
+        .iter()
+        .rev()
+        .find_map(|look| look.words.as_deref().or(look.service.as_deref()).or(look.fleet.as_deref()));
+    let alerts: Vec<String> = expect
+        .alerts
+        .iter()
+        .map(|due| format!("{} {} by {}", due.severity, due.name.trim_start_matches("Lastbeat"), due.by))
+        .collect();
+    let alert = if alerts.is_empty() { "none".to_owned() } else { alerts.join(", ") };
+    [class, cause, last.unwrap_or_default().to_owned(), alert]
+}
