@@ -266,7 +266,8 @@ impl Collector {
     #[must_use]
     pub fn alerts_of(&self, who: &str) -> Vec<AlertReport> {
         let theirs = |alert: &AlertReport| {
-            alert.worker.as_ref().is_some_and(|worker| format!("{}/{worker}", alert.service) == who)
+            let named = alert.service.as_ref().zip(alert.worker.as_ref());
+            named.is_some_and(|(service, worker)| format!("{service}/{worker}") == who)
         };
         self.alerts().into_iter().filter(theirs).collect()
     }

@@ -145,7 +145,7 @@ pub fn alerts(worker: &Worker, now: Moment, rules: &Rules) -> Vec<Alert> {
             None => joined.push(need),
         }
     }
-    joined
+    let told = joined
         .into_iter()
         .filter_map(|need| {
             let resolved = need.until.filter(|(until, _)| *until <= now);
@@ -160,7 +160,10 @@ pub fn alerts(worker: &Worker, now: Moment, rules: &Rules) -> Vec<Alert> {
                 because: resolved.map_or(need.because, |(_, why)| why),
             })
         })
-        .collect()
+        .collect();
+    #[cfg(feature = "planted")]
+    let told = crate::planted::aloud(worker, told, now, rules);
+    told
 }
 
 /// Maintenance holds everything back: what was open when it began is resolved, what comes inside it is not told, and
@@ -217,6 +220,7 @@ fn needs_of(worker: &Worker, run: &Run, now: Moment, rules: &Rules) -> Vec<Need>
         && let Some(since) = run.told_from(ending.at, ending.expired.is_some())
         && !worker.is_covered(run, rules)
     {
+        let since = open_since(run, name).unwrap_or(since);
         need(name, since, steady.clone(), class_words(run, ending));
     }
     if let Some(promise) = worker.promise(run, rules)
@@ -252,6 +256,14 @@ fn needs_of(worker: &Worker, run: &Run, now: Moment, rules: &Rules) -> Vec<Need>
         }
     }
     needs
+}
+
+/// Since when an alert of this name stands for a run whose verdict was amended, but not to another name.
+fn open_since(run: &Run, name: AlertName) -> Option<Moment> {
+    let same =
+        run.amendments.iter().rev().take_while(|amendment| AlertName::of_class(amendment.from) == Some(name));
+    let first = same.last()?;
+    run.told_from(first.from_at, first.from.is_inferred())
 }
 
 /// One alert for each host, instead of one for each of its workers.

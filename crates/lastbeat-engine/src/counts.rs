@@ -61,6 +61,8 @@ pub struct Counts {
 impl Counts {
     /// Counts what is new of a worker after a step.
     pub(crate) fn take(&mut self, worker: &mut Worker, rules: &Rules) {
+        #[cfg(feature = "planted")]
+        crate::planted::counted(worker, rules);
         let service = Arc::clone(&worker.service);
         let promises: Vec<_> = worker.runs.iter().map(|run| worker.promise(run, rules)).collect();
         let ready_after: Vec<_> =

@@ -438,6 +438,10 @@ impl Judge<'_> {
         if let Some(at) = self.rebooted_away(inferred) {
             return Some(self.put_down(Class::HostRebooted, at, false, None));
         }
+        if inferred.is_none() && self.came_back_with_its_host() {
+            // Whether it is missed will be known at once, or within two beats.
+            return None;
+        }
         if let Some(successor) = &self.context.successor
             && (successor.same_process || inferred.is_none_or(|(_, expired)| successor.at < expired.due))
         {
@@ -462,10 +466,19 @@ impl Judge<'_> {
         })
     }
 
+    /// Its successor came after its host had booted anew.
+    fn came_back_with_its_host(&self) -> bool {
+        let Some(rebooted) = self.context.rebooted else { return false };
+        self.context.successor.as_ref().is_some_and(|next| !next.same_process && next.at >= rebooted)
+    }
+
     /// When its host booted anew, if it was missed and nothing was heard of it since. Two hosts of one name may
-    /// speak in turns, so another boot id alone ends nobody.
+    /// speak in turns, so another boot id alone ends nobody; and who was replaced before is missed by nobody.
     fn rebooted_away(&self, inferred: Option<(Class, Expired)>) -> Option<Moment> {
         let rebooted = self.context.rebooted?;
+        if self.context.successor.as_ref().is_some_and(|next| next.at < rebooted) {
+            return None;
+        }
         let missed = inferred.map(|(_, expired)| expired).or_else(|| self.gone())?;
         missed.last_seen.is_none_or(|seen| seen < rebooted).then_some(rebooted)
     }
@@ -485,7 +498,7 @@ impl Judge<'_> {
     fn put_down(&self, class: Class, at: Moment, provisional: bool, expired: Option<Deadline>) -> Ending {
         let cleanup = self.dossier.cleanup();
         let cleanup_outcome = self.cleanup_outcome(class, &cleanup);
-        let cause = self.ask.map(|ask| ask.cause.clone());
+        let cause = self.ask.map(|ask| ask.cause.clone()).or_else(|| self.killer(class));
         let final_before =
             self.dossier.fin.as_ref().is_some_and(|fin| fin.value.hint != Some(ClassHint::Crashed));
         Ending {
@@ -501,6 +514,14 @@ impl Judge<'_> {
             expired,
             evidence: self.evidence(class, expired),
         }
+    }
+
+    /// A KILL that nobody announced had an author, whom nobody saw. The kernel's own is no such, and the witness's
+    /// is known.
+    fn killer(&self, class: Class) -> Option<Cause> {
+        let exit = self.exit.filter(|exit| exit.value.signal.as_deref() == Some("SIGKILL"))?;
+        let unseen = class != Class::OomKilled && !exit.value.killed_by_witness;
+        unseen.then(|| Cause { signal: Some("SIGKILL".to_owned()), ..Cause::of(CauseKind::Unknown) })
     }
 
     /// The worst of the cleanup, and what the class adds to it: a linked client that was asked and never told,

@@ -29,6 +29,8 @@ pub mod host;
 pub mod judge;
 pub mod moment;
 pub mod plan;
+#[cfg(feature = "planted")]
+pub mod planted;
 pub mod roster;
 pub mod rules;
 pub mod run;

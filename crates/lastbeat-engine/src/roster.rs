@@ -266,6 +266,8 @@ impl Roster {
     /// A fact of one run.
     fn step_run(&mut self, fact: &Fact) -> Vec<Change> {
         let slot = self.slot_of(fact);
+        #[cfg(feature = "planted")]
+        let fact = &crate::planted::told(&self.workers[slot], fact, &self.rules);
         let worker = Arc::make_mut(&mut self.workers[slot]);
         let newly_ended_agent = Self::ends_an_agent(worker, fact);
         worker.admit(fact);

@@ -56,6 +56,9 @@ pub struct Rules {
     pub workers_max: usize,
     /// Resolved alerts are told this long (3,600,000; not scaled).
     pub resolved_kept_ms: u64,
+    /// A wrong rule, to see whether it is caught.
+    #[cfg(feature = "planted")]
+    pub planted: Option<crate::planted::Bug>,
 }
 
 impl Default for Rules {
@@ -87,6 +90,8 @@ impl Default for Rules {
             promise_max_ms: 600_000,
             workers_max: 1_000_000,
             resolved_kept_ms: 3_600_000,
+            #[cfg(feature = "planted")]
+            planted: None,
         }
     }
 }

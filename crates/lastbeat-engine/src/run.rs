@@ -456,6 +456,8 @@ impl Run {
 
     pub(crate) fn rejudge(&mut self, context: &Context, rules: &Rules) {
         self.verdict = judge(&self.dossier, context, rules);
+        #[cfg(feature = "planted")]
+        crate::planted::judged(self, context, rules);
     }
 
     pub(crate) fn hear(&mut self, source: Source, at: Moment) {
@@ -485,7 +487,9 @@ impl Run {
         if self.ended() || !at_work || self.suspended_since().is_some() {
             return None;
         }
-        let watched = self.hot.away.map_or(Moment::default(), |away| away.to);
+        // Who was away, or stopped in state T, could see or show nothing.
+        let resumed = self.dossier.held.as_ref().filter(|held| !held.value).map(|held| held.taken);
+        let watched = resumed.max(self.hot.away.map(|away| away.to)).unwrap_or_default();
         let agents = self.dossier.agents.values().filter_map(|agent| {
             let AgentStatus::Alive(AgentState::Starting | AgentState::Running | AgentState::Stuck) =
                 agent.value.status
@@ -610,17 +614,15 @@ impl Run {
     }
 
     /// When it is missed because its host is back without it. A host may have a namesake, so two beats must be
-    /// missing; a successor may have come back with the host before that.
+    /// missing.
     fn missed_after_reboot(&self, rules: &Rules) -> Option<Moment> {
         let rebooted = self.rebooted.filter(|rebooted| self.hot.last_seen < *rebooted)?;
-        let open = !self.ended() || self.verdict.class() == Some(Class::Superseded);
-        if !open || self.dossier.gone.as_ref().is_some_and(|gone| gone.value.is_some()) {
+        if self.ended() || self.dossier.gone.as_ref().is_some_and(|gone| gone.value.is_some()) {
             return None;
         }
-        let told = self.dossier.exit.is_some() || (self.ended() && self.dossier.fin.is_some());
         let allowed_ms = self.interval_ms(rules).saturating_mul(rules.overdue_intervals);
         let missed = self.hot.closed.unwrap_or_else(|| self.watched_from().plus(allowed_ms));
-        (!told).then(|| missed.max(rebooted))
+        Some(missed.max(rebooted))
     }
 
     /// D1: a closed link is a loss ten seconds later, pure silence only at max(6T, 15 s).

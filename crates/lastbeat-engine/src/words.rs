@@ -7,6 +7,7 @@ use crate::fact::Deadline;
 use crate::moment::Moment;
 use crate::rules::Rules;
 use crate::run::{Flag, Run};
+use crate::silence::Silence;
 use crate::worker::{Condition, Standing, Worker};
 
 /// What turns a moment of the axis into a time of day: add it to get milliseconds since 1970, UTC.
@@ -57,7 +58,13 @@ pub fn worker_words(
         Condition::RestartOverdue => format!("Failed: restart overdue since {}", clock(standing.since)),
         Condition::Failed => {
             let failed = worker.failure(rules).and_then(|run| Some((run, run.verdict().ending()?)));
-            failed.map_or_else(|| "Failed".to_owned(), |(run, ending)| failure_words(run, ending, now, rules))
+            match failed {
+                Some((_, ending)) if worker.outlasted_maintenance(ending.at, now) => {
+                    "Failed: still down after maintenance".to_owned()
+                }
+                Some((run, ending)) => failure_words(run, ending, now, rules),
+                None => "Failed".to_owned(),
+            }
         }
         Condition::CrashLoop => {
             format!("Failed: crash loop ({} in {})", rules.loop_endings, span(rules.loop_ms))
@@ -386,9 +393,12 @@ pub const IN_DOUBT: [Condition; 4] =
     [Condition::Suspended, Condition::Unreachable, Condition::Unknown, Condition::Degraded];
 const GONE_AS_PLANNED: [Condition; 2] = [Condition::Stopped, Condition::Completed];
 
-/// The sentence on top of the page.
+/// The sentence on top of the page; an open mass silence is said instead of everything else.
 #[must_use]
-pub fn fleet_sentence(tally: &Tally) -> String {
+pub fn fleet_sentence(tally: &Tally, silence: Option<&Silence>) -> String {
+    if let Some(silence) = silence.filter(|silence| silence.until.is_none()) {
+        return format!("Network or observer fault: {} of {} silent", silence.members, silence.of);
+    }
     let all = tally.all();
     let failed = tally.failed();
     let look = tally.to_look_at();

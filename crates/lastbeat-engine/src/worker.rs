@@ -151,6 +151,12 @@ impl Worker {
         holding(self.windows(), PlanKind::Maintenance, now)
     }
 
+    /// Whether what was so at a moment was still so when a maintenance was over.
+    pub(crate) fn outlasted_maintenance(&self, at: Moment, now: Moment) -> bool {
+        let maintenances = self.windows().iter().filter(|window| window.plan.kind == PlanKind::Maintenance);
+        maintenances.into_iter().any(|window| at < window.until && window.until <= now)
+    }
+
     /// Takes what was announced; windows that ended before its oldest run are forgotten first.
     pub(crate) fn take_windows(&mut self, mut windows: Vec<Window>) {
         let oldest = self.runs.first().map(Run::started_at).unwrap_or_default();
@@ -188,10 +194,13 @@ impl Worker {
         self.runs().find(|run| run.ended() && !self.is_child_of_a_live_run(run))
     }
 
-    /// It was forked by a run of this worker that has not ended.
+    /// It was forked by a run of this worker that has not ended, or had not when the child did: what became of a
+    /// child is its parent's to tell, for good.
     #[must_use]
     pub fn is_child_of_a_live_run(&self, run: &Run) -> bool {
-        run.parent_run().and_then(|parent| self.run(parent)).is_some_and(|parent| !parent.ended())
+        let Some(parent) = run.parent_run().and_then(|parent| self.run(parent)) else { return false };
+        let ended = run.verdict.ending().map(|ending| ending.at);
+        parent.verdict.ending().is_none_or(|parent| ended.is_some_and(|ended| ended <= parent.at))
     }
 
     /// All amendments of its runs, oldest first.
@@ -234,6 +243,8 @@ impl Worker {
     /// has amended.
     pub(crate) fn rejudge(&mut self, fact: &Fact, rules: &Rules) -> Vec<Shift> {
         let contexts: Vec<Context> = self.runs.iter().map(|run| self.context(run)).collect();
+        #[cfg(feature = "planted")]
+        let contexts = crate::planted::neighbours(self, contexts, rules);
         let mut shifts = Vec::new();
         for (run, context) in self.runs.iter_mut().zip(&contexts) {
             let from = run.verdict.ending().map(|ending| (ending.class, ending.at));
@@ -310,6 +321,8 @@ impl Worker {
             (false, true) => PromiseState::Broken,
             (false, false) => PromiseState::Open,
         };
+        #[cfg(feature = "planted")]
+        let state = crate::planted::promise(self, run, due, state, rules);
         Some(Promise { made, due, state })
     }
 
@@ -507,6 +520,8 @@ impl Worker {
                 let due =
                     open.filter(|(promising, _)| promising.id == run.id).map(|(_, promise)| promise.due);
                 let (due, which) = run.next_deadline(due, rules)?;
+                #[cfg(feature = "planted")]
+                let (due, which) = crate::planted::due(self, run, (due, which), rules)?;
                 Some((due, run.id, which))
             })
             .min()

@@ -60,13 +60,21 @@ codes! {
     /// A field is missing, of the wrong type or out of range.
     BadField = "bad_field", 422, "compare the envelope with the documented form";
     /// This source may not say this.
-    WrongSource = "wrong_source", 422, "workers speak as self, witnesses as witness; observer facts are made by the collector";
+    WrongSource = "wrong_source", 422, "workers speak as self, witnesses as witness; operators by /v1/plans; observer facts are made by the collector";
     /// The same identity with other content.
     SeqConflict = "seq_conflict", 422, "a seq is used once for each run and source; count on, or mint a new run_id";
     /// The run is known under another service or worker.
     RunConflict = "run_conflict", 422, "a run_id belongs to one service and worker; mint a new one";
     /// The collector knows as many workers as it may.
     TooManyWorkers = "too_many_workers", 422, "a worker is a stable slot, not a name for each start; give another fleet its own collector";
+    /// A plan that cannot be made of what was sent.
+    BadPlan = "bad_plan", 422, "send kind (restart, stop, maintenance), service, why (at most 1 KiB), for_ms or for (1s to 720h); worker, who, deploy if you like";
+    /// As many plans are open as may be.
+    TooManyPlans = "too_many_plans", 422, "end plans that are not needed: DELETE /v1/plans/{id}; one plan can speak of a whole service";
+    /// There is no such plan.
+    UnknownPlan = "unknown_plan", 404, "see GET /v1/plans for those of the last day";
+    /// A run of the worker has not ended.
+    RunOpen = "run_open", 409, "stop it first; only what has ended can be forgotten";
     /// `content-type` is not `application/json`.
     UnsupportedMediaType = "unsupported_media_type", 415, "send content-type: application/json";
     /// The `Host` or `Origin` of the request is a stranger's.

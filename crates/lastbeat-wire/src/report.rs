@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Name, RunId, Source};
-use crate::signal::{AgentEnd, AgentState, Cause, Child, CleanupOutcome, Exit, Panic, Step, words};
+use crate::signal::{AgentEnd, AgentState, Cause, Child, CleanupOutcome, Exit, Panic, PlanKind, Step, words};
 
 words! {
     /// The one condition a worker is in: the first of this list that holds.
@@ -440,9 +440,9 @@ pub struct AlertReport {
     pub name: String,
     /// `page` or `ticket`.
     pub severity: Severity,
-    /// The service.
-    pub service: Name,
-    /// The worker; null for a host or a whole service.
+    /// The service; null for a host or the whole fleet.
+    pub service: Option<Name>,
+    /// The worker; null for a host or the whole fleet.
     pub worker: Option<Name>,
     /// The host.
     pub host: Option<String>,
@@ -452,4 +452,68 @@ pub struct AlertReport {
     pub resolved_at: Option<Timestamp>,
     /// Why it fires, or why it was resolved.
     pub because: String,
+}
+
+impl AlertReport {
+    /// Whom it is about: a worker, a service, a host, or the fleet.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        match (&self.service, &self.worker, &self.host) {
+            (Some(service), Some(worker), _) => format!("{service}/{worker}"),
+            (Some(service), None, _) => service.to_string(),
+            (None, _, Some(host)) => format!("host {host}"),
+            (None, _, None) => "the fleet".into(),
+        }
+    }
+}
+
+words! {
+    /// Whether a plan's window holds the present.
+    PlanState {
+        /// It does.
+        Open = "open",
+        /// It has ended, at its time or before.
+        Over = "over",
+    }
+}
+
+/// `GET /v1/plans`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlansReport {
+    /// Open ones first, then those that ended within the last day; the newest first.
+    pub plans: Vec<PlanReport>,
+}
+
+/// One plan, as `POST /v1/plans` and `DELETE /v1/plans/{id}` answer too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanReport {
+    /// Its identity.
+    pub id: Name,
+    /// What kind of work.
+    pub kind: PlanKind,
+    /// The service it speaks of.
+    pub service: Name,
+    /// One worker of it; null: all of them.
+    pub worker: Option<Name>,
+    /// When its window began.
+    pub from: Timestamp,
+    /// When its window ends or ended.
+    pub until: Timestamp,
+    /// Whether that is ahead.
+    pub state: PlanState,
+    /// Who announced it.
+    pub who: Option<String>,
+    /// Why.
+    pub why: Option<String>,
+    /// The deployment it belongs to.
+    pub deploy: Option<String>,
+}
+
+/// `POST /v1/workers/{service}/{worker}/forget`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgottenReport {
+    /// The service of the worker that left the list.
+    pub service: Name,
+    /// Its name.
+    pub worker: Name,
 }

@@ -88,6 +88,14 @@ pub enum Signal {
     Seen,
     /// `observer`: the collector did not watch for a while.
     Away(Away),
+    /// `observer`: half of the fleet fell silent at once, or is heard again.
+    MassSilence(MassSilence),
+    /// `operator`: planned work was announced. It asks nobody to stop.
+    Plan(Plan),
+    /// `operator`: planned work is over, before its time or at it.
+    PlanEnd(PlanEnd),
+    /// `operator`: a worker that is gone leaves the list; `observer`: its time on the list is over.
+    Forget(Forget),
 }
 
 /// Every type and who may say it. One list, used by the decoder and by the documentation.
@@ -116,6 +124,10 @@ pub const TYPES: &[(&str, Source)] = &[
     ("expired", Source::Observer),
     ("seen", Source::Observer),
     ("away", Source::Observer),
+    ("mass_silence", Source::Observer),
+    ("plan", Source::Operator),
+    ("plan_end", Source::Operator),
+    ("forget", Source::Operator),
 ];
 
 impl Signal {
@@ -147,6 +159,10 @@ impl Signal {
             Self::Expired(_) => "expired",
             Self::Seen => "seen",
             Self::Away(_) => "away",
+            Self::MassSilence(_) => "mass_silence",
+            Self::Plan(_) => "plan",
+            Self::PlanEnd(_) => "plan_end",
+            Self::Forget(_) => "forget",
         }
     }
 
@@ -691,6 +707,8 @@ words! {
         Goodbye = "goodbye",
         /// Three times an agent's promised progress interval.
         Progress = "progress",
+        /// All runs of its host were silent when the first came to its silence timeout.
+        Host = "host",
     }
 }
 
@@ -713,4 +731,66 @@ pub struct Away {
     pub from_ms: u64,
     /// Until when.
     pub to_ms: u64,
+}
+
+/// `observer` `mass_silence`: rather the network or the observer than so many deaths.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MassSilence {
+    /// The silent runs, at most 4,096 in one fact; none: it is over.
+    pub members: Vec<RunId>,
+    /// How many runs were watched.
+    pub of: u64,
+}
+
+words! {
+    /// What kind of work is planned.
+    PlanKind {
+        /// Stop, and be back before the window ends.
+        Restart = "restart",
+        /// Stop.
+        Stop = "stop",
+        /// An operator is at work: what happens is shown; what is still down at the end alerts once.
+        Maintenance = "maintenance",
+    }
+}
+
+/// `operator` `plan`. The window begins with the fact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Its identity.
+    pub id: Name,
+    /// What kind of work.
+    pub kind: PlanKind,
+    /// The service it speaks of.
+    pub service: Name,
+    /// One worker of it; none: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Name>,
+    /// How long the window is, in ms.
+    pub for_ms: u64,
+    /// Who announced it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// The deployment it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deploy: Option<String>,
+}
+
+/// `operator` `plan_end`: the window ends here, if it had not ended before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanEnd {
+    /// Which plan.
+    pub id: Name,
+}
+
+/// `operator` `forget`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forget {
+    /// Its service.
+    pub service: Name,
+    /// Its name.
+    pub worker: Name,
 }

@@ -55,6 +55,22 @@ fn observer_facts_are_made_by_the_collector_alone() {
 }
 
 #[test]
+fn operators_speak_through_the_collector_and_to_no_door() {
+    let orders = [
+        json!({"type": "plan", "id": "a", "kind": "stop", "service": "trader", "for_ms": 60_000}),
+        json!({"type": "plan_end", "id": "a"}),
+        json!({"type": "forget", "service": "trader", "worker": "main"}),
+    ];
+    for order in orders {
+        for source in ["operator", "self", "observer"] {
+            let mut forged = with("source", json!(source));
+            forged["signal"] = order.clone();
+            assert_eq!(code_of(&forged), Some(Code::WrongSource), "{forged}");
+        }
+    }
+}
+
+#[test]
 fn a_newer_speakers_fields_are_kept_and_counted() {
     let mut newer = with("colour", json!("blue"));
     newer["signal"] = json!({"type": "final", "mood": "calm", "cleanup": {"rooms": 3}});

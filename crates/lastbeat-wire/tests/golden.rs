@@ -133,6 +133,19 @@ fn one_of_each() -> Vec<Signal> {
         }),
         Signal::Seen,
         Signal::Away(Away { from_ms: 1_000_000, to_ms: 1_600_000 }),
+        Signal::MassSilence(MassSilence { members: vec![run()], of: 40 }),
+        Signal::Plan(Plan {
+            id: name("3f9a1c0b7d42"),
+            kind: PlanKind::Restart,
+            service: name("trader"),
+            worker: Some(name("main")),
+            for_ms: 600_000,
+            who: Some("anna@h1".into()),
+            why: Some("new order book".into()),
+            deploy: Some("42".into()),
+        }),
+        Signal::PlanEnd(PlanEnd { id: name("3f9a1c0b7d42") }),
+        Signal::Forget(Forget { service: name("trader"), worker: name("main") }),
     ]
 }
 
@@ -163,7 +176,7 @@ fn every_type_has_a_golden_file_and_is_read_back_the_same() {
         let envelope = envelope(signal);
         let file = format!("{}.json", envelope.signal.type_name());
         let golden = holds(&file, &envelope);
-        if envelope.source == Source::Observer {
+        if matches!(envelope.source, Source::Operator | Source::Observer) {
             assert_eq!(decode_one(golden.as_bytes()).unwrap_err().code, Code::WrongSource);
         } else {
             let read = decode_one(golden.as_bytes()).unwrap();

@@ -234,7 +234,11 @@ impl Outbox {
             | Signal::LinkClosed(_)
             | Signal::Expired(_)
             | Signal::Seen
-            | Signal::Away(_) => None,
+            | Signal::Away(_)
+            | Signal::MassSilence(_)
+            | Signal::Plan(_)
+            | Signal::PlanEnd(_)
+            | Signal::Forget(_) => None,
         }
     }
 

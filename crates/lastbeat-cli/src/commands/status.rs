@@ -30,7 +30,8 @@ pub(crate) fn status(typed: &Status) -> Result<Answer, Failure> {
     };
     let mut alerts = collector.get("/v1/alerts")?;
     if let Some(list) = alerts.get_mut("alerts").and_then(Value::as_array_mut) {
-        list.retain(|alert| concerns(alert, typed.only.as_ref()));
+        let hosts: Vec<&Value> = workers.iter().map(|worker| &worker["run"]["host"]).collect();
+        list.retain(|alert| concerns(alert, typed.only.as_ref(), &hosts));
     }
     let open: AlertsReport = report("the alerts", alerts.clone())?;
     let answer = if open.alerts.iter().any(pages) { Answer::No } else { Answer::Yes };
@@ -87,9 +88,13 @@ fn pages(alert: &AlertReport) -> bool {
     alert.severity == Severity::Page && alert.resolved_at.is_none()
 }
 
-/// Whether an alert speaks of what was asked for. A host's or a service's alert concerns each worker of it.
-fn concerns(alert: &Value, only: Option<&Selection>) -> bool {
+/// Whether an alert speaks of what was asked for. A service's alert concerns each worker of it, a host's each that
+/// runs there, the fleet's everybody. `hosts` are those of the workers asked for.
+fn concerns(alert: &Value, only: Option<&Selection>, hosts: &[&Value]) -> bool {
     let of_service = |service: &lastbeat_wire::Name| alert["service"] == service.as_str();
+    if alert["service"].is_null() {
+        return only.is_none() || alert["host"].is_null() || hosts.contains(&&alert["host"]);
+    }
     match only {
         None => true,
         Some(Selection::Service(service)) => of_service(service),
@@ -132,14 +137,11 @@ fn text(
         parts.push(String::new());
         for alert in open {
             let tone = if alert.severity == Severity::Page { Tone::Red } else { Tone::Amber };
-            let subject = match &alert.worker {
-                Some(worker) => format!("{}/{worker}", alert.service),
-                None => alert.service.to_string(),
-            };
             parts.push(format!(
-                "{} {} {subject}: {}",
+                "{} {} {}: {}",
                 colour.tone(tone, alert.severity.as_str()),
                 alert.name,
+                alert.subject(),
                 render::clean(&alert.because)
             ));
         }
@@ -211,11 +213,23 @@ mod tests {
     fn an_alert_of_a_whole_service_concerns_each_of_its_workers_and_no_other_service() {
         let api: Selection = "shop/api".parse().unwrap();
         let shop: Selection = "shop".parse().unwrap();
+        let concerns = |alert: &Value, only| concerns(alert, only, &[]);
         assert!(concerns(&alert("shop", None), Some(&api)));
         assert!(concerns(&alert("shop", Some("api")), Some(&api)));
         assert!(!concerns(&alert("shop", Some("jobs")), Some(&api)));
         assert!(concerns(&alert("shop", Some("jobs")), Some(&shop)));
         assert!(!concerns(&alert("bank", None), Some(&shop)));
         assert!(concerns(&alert("bank", None), None));
+    }
+
+    #[test]
+    fn an_alert_of_a_host_concerns_who_runs_there_and_one_of_the_fleet_everybody() {
+        let shop: Selection = "shop".parse().unwrap();
+        let of_host = json!({ "service": null, "worker": null, "host": "h1" });
+        let of_fleet = json!({ "service": null, "worker": null, "host": null });
+        assert!(concerns(&of_host, None, &[]));
+        assert!(concerns(&of_host, Some(&shop), &[&json!("h2"), &json!("h1")]));
+        assert!(!concerns(&of_host, Some(&shop), &[&json!("h2"), &json!(null)]));
+        assert!(concerns(&of_fleet, Some(&shop), &[&json!("h2")]));
     }
 }

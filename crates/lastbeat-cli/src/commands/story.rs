@@ -154,8 +154,8 @@ fn verdict(ending: &EndingReport) -> String {
 fn asked(ending: &EndingReport) -> String {
     let killed = ending.exit.as_ref().is_some_and(|exit| exit.signal.as_deref() == Some("SIGKILL"));
     match &ending.cause {
-        Some(cause) => cause_sentence(cause),
-        None if killed => {
+        Some(cause) if !(killed && cause.kind == CauseKind::Unknown) => cause_sentence(cause),
+        Some(_) => {
             "Nobody asked it to stop. Who sent the KILL cannot be known: the kernel names the sender to the \
              receiver only, and a KILL leaves it no time to tell."
                 .into()

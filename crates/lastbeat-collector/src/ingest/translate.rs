@@ -36,7 +36,8 @@ same_words! {
     }
     step_outcome: signal::StepOutcome => ending::StepOutcome { Ok Failed Partial TimedOut Skipped }
     class_hint: signal::ClassHint => ending::ClassHint { Completed Shutdown Crashed }
-    deadline: signal::Deadline => fact::Deadline { Silence Link Stop Start Promise Goodbye Progress }
+    deadline: signal::Deadline => fact::Deadline { Silence Link Stop Start Promise Goodbye Progress Host }
+    plan_kind: signal::PlanKind => fact::PlanKind { Restart Stop Maintenance }
     voice: Source => fact::Source { Own Witness Operator Observer }
 }
 
@@ -141,11 +142,20 @@ pub(crate) fn what(signal: Signal) -> Option<fact::What> {
             from: Moment::from_millis(said.from_ms),
             to: Moment::from_millis(said.to_ms),
         }),
+        Signal::MassSilence(said) => What::MassSilence(fact::MassSilence {
+            members: said.members.into_iter().map(run).collect(),
+            of: said.of,
+        }),
+        Signal::Plan(said) => What::Plan(plan(said)),
+        Signal::PlanEnd(said) => What::PlanEnd(fact::PlanEnd { id: name(&said.id) }),
+        Signal::Forget(said) => {
+            What::Forget(fact::Forget { service: name(&said.service), worker: name(&said.worker) })
+        }
     })
 }
 
-/// How an observer's fact is journaled. Only what the collector itself may say has a form here.
-pub(crate) fn observed(what: &fact::What) -> Option<Signal> {
+/// How a fact of the collector's own is journaled, observed or ordered. Only what it may say itself has a form here.
+pub(crate) fn own(what: &fact::What) -> Option<Signal> {
     use fact::What;
     Some(match what {
         What::LinkClosed(voice) => Signal::LinkClosed(signal::LinkClosed { voice: source_out(*voice) }),
@@ -158,6 +168,28 @@ pub(crate) fn observed(what: &fact::What) -> Option<Signal> {
         What::Away(said) => {
             Signal::Away(signal::Away { from_ms: said.from.as_millis(), to_ms: said.to.as_millis() })
         }
+        What::MassSilence(said) => Signal::MassSilence(signal::MassSilence {
+            members: said.members.iter().copied().map(run_out).collect(),
+            of: said.of,
+        }),
+        What::Plan(said) => Signal::Plan(signal::Plan {
+            id: name_out(&said.id)?,
+            kind: plan_kind_out(said.kind),
+            service: name_out(&said.service)?,
+            worker: match &said.worker {
+                Some(worker) => Some(name_out(worker)?),
+                None => None,
+            },
+            for_ms: said.for_ms,
+            who: said.who.clone(),
+            why: said.why.clone(),
+            deploy: said.deploy.clone(),
+        }),
+        What::PlanEnd(said) => Signal::PlanEnd(signal::PlanEnd { id: name_out(&said.id)? }),
+        What::Forget(said) => Signal::Forget(signal::Forget {
+            service: name_out(&said.service)?,
+            worker: name_out(&said.worker)?,
+        }),
         What::Start(_)
         | What::Ready
         | What::Phase(_)
@@ -198,6 +230,30 @@ const fn deadline_out(which: fact::Deadline) -> signal::Deadline {
         fact::Deadline::Promise => signal::Deadline::Promise,
         fact::Deadline::Goodbye => signal::Deadline::Goodbye,
         fact::Deadline::Progress => signal::Deadline::Progress,
+        fact::Deadline::Host => signal::Deadline::Host,
+    }
+}
+
+/// A kind of plan as it travels.
+pub(crate) const fn plan_kind_out(kind: fact::PlanKind) -> signal::PlanKind {
+    match kind {
+        fact::PlanKind::Restart => signal::PlanKind::Restart,
+        fact::PlanKind::Stop => signal::PlanKind::Stop,
+        fact::PlanKind::Maintenance => signal::PlanKind::Maintenance,
+    }
+}
+
+/// A plan as the engine knows it.
+pub(crate) fn plan(said: signal::Plan) -> fact::Plan {
+    fact::Plan {
+        id: name(&said.id),
+        kind: plan_kind(said.kind),
+        service: name(&said.service),
+        worker: said.worker.as_ref().map(name),
+        for_ms: said.for_ms,
+        who: said.who,
+        why: said.why,
+        deploy: said.deploy,
     }
 }
 
@@ -205,9 +261,14 @@ fn name(name: &Name) -> Arc<str> {
     name.as_str().into()
 }
 
+fn name_out(name: &str) -> Option<Name> {
+    Name::new(name).ok()
+}
+
 fn start(said: signal::Start) -> fact::Start {
     let can = |word: &str| said.capabilities.iter().any(|capability| capability == word);
     let (goodbye, reload) = (can("goodbye"), can("reload"));
+    let boot_id = said.boot_id.clone();
     // A pid alone says nothing: it is used again after each boot and in each namespace.
     let process = match (said.boot_id, said.pid_ns, said.pid, said.start_ticks) {
         (Some(boot_id), Some(pid_ns), Some(pid), Some(start_ticks)) => {
@@ -221,6 +282,7 @@ fn start(said: signal::Start) -> fact::Start {
         accept_exit: said.accept_exit,
         goodbye,
         reload,
+        boot_id,
         process,
         pid: said.pid,
         host: said.host,

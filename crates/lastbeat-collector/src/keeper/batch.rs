@@ -260,39 +260,66 @@ impl Keeper {
         let mut facts: Vec<OwnFact> = proposals
             .into_iter()
             .filter_map(|(taken, proposal)| {
-                let said = serde_json::to_value(translate::observed(&proposal.what)?).ok()?;
+                let Some(run) = proposal.run else {
+                    return self.about_none(lastbeat_engine::Source::Observer, taken, proposal.what);
+                };
                 let fact = Fact {
-                    id: FactId { run: proposal.run, source: lastbeat_engine::Source::Observer, seq: 0 },
+                    id: FactId { run, source: lastbeat_engine::Source::Observer, seq: 0 },
                     service: proposal.service,
                     worker: proposal.worker,
                     taken,
                     age_ms: 0,
                     what: proposal.what,
                 };
-                Some(OwnFact { fact, said: said.to_string() })
+                OwnFact::new(fact)
             })
             .collect();
         self.number(&mut facts);
+        let own_run = translate::run(self.collector_id);
         let refused = self.write_facts(facts).map_err(|waiting| {
-            waiting.into_iter().map(|own| (own.fact.taken, own.into_proposal())).collect::<Vec<_>>()
+            waiting.into_iter().map(|own| (own.fact.taken, own.into_proposal(own_run))).collect::<Vec<_>>()
         })?;
         for own in refused {
             // Its deadline left the roster when it was proposed: without this it would never be judged.
-            self.roster.reschedule(&own.into_proposal());
+            self.roster.reschedule(&own.into_proposal(own_run));
         }
         Ok(())
     }
 
-    /// The observer's next count for a run, or for the collector itself.
-    pub(super) fn next_seq(&self, run: lastbeat_engine::RunId) -> u64 {
-        let skipped = self.skipped.get(&run).copied().unwrap_or(0);
-        self.roster.observer_seq(run).max(skipped + 1)
+    /// A fact about no single run: it carries the collector's own identity. [`Keeper::number`] counts it.
+    pub(super) fn about_none(
+        &self,
+        source: lastbeat_engine::Source,
+        taken: Moment,
+        what: lastbeat_engine::What,
+    ) -> Option<OwnFact> {
+        OwnFact::new(Fact {
+            id: FactId { run: translate::run(self.collector_id), source, seq: 0 },
+            service: OWN_SERVICE.into(),
+            worker: OWN_WORKER.into(),
+            taken,
+            age_ms: 0,
+            what,
+        })
     }
 
-    fn number(&self, facts: &mut [OwnFact]) {
+    /// The next count of the observer for a run, or of a speaker about no single run.
+    fn next_seq(&self, run: lastbeat_engine::RunId, source: lastbeat_engine::Source) -> u64 {
+        let skipped = self.skipped.get(&(run, source)).copied().unwrap_or(0);
+        let known = if run == translate::run(self.collector_id) {
+            self.roster.next_seq(source)
+        } else {
+            self.roster.observer_seq(run)
+        };
+        known.max(skipped + 1)
+    }
+
+    /// Gives the collector's own facts their counts.
+    pub(super) fn number(&self, facts: &mut [OwnFact]) {
         let mut next: HashMap<_, u64> = HashMap::new();
         for OwnFact { fact, .. } in facts {
-            let seq = next.entry(fact.id.run).or_insert_with(|| self.next_seq(fact.id.run));
+            let (run, source) = (fact.id.run, fact.id.source);
+            let seq = next.entry((run, source)).or_insert_with(|| self.next_seq(run, source));
             fact.id.seq = *seq;
             *seq += 1;
         }
@@ -339,7 +366,7 @@ impl Keeper {
         for OwnFact { fact, .. } in facts {
             let (run, source) = (translate::run_out(fact.id.run), translate::source_out(fact.id.source));
             let highest = self.journal.highest_seq(run, source)?;
-            self.skipped.insert(fact.id.run, highest);
+            self.skipped.insert((fact.id.run, fact.id.source), highest);
         }
         Ok(())
     }
@@ -353,6 +380,12 @@ pub(super) struct OwnFact {
 }
 
 impl OwnFact {
+    /// None of what only others may say.
+    fn new(fact: Fact) -> Option<Self> {
+        let said = serde_json::to_value(translate::own(&fact.what)?).ok()?;
+        Some(Self { fact, said: said.to_string() })
+    }
+
     fn entry(&self) -> Entry<'_> {
         let Self { fact, said } = self;
         Entry {
@@ -370,8 +403,9 @@ impl OwnFact {
         }
     }
 
-    fn into_proposal(self) -> Proposal {
+    /// What it was made of; `own_run` stands for no single run.
+    fn into_proposal(self, own_run: lastbeat_engine::RunId) -> Proposal {
         let Fact { id, service, worker, what, .. } = self.fact;
-        Proposal { run: id.run, service, worker, what }
+        Proposal { run: (id.run != own_run).then_some(id.run), service, worker, what }
     }
 }

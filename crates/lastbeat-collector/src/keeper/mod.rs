@@ -64,9 +64,9 @@ pub(crate) struct Keeper {
     clock: Clock,
     counters: Arc<Counters>,
     collector_id: RunId,
-    /// The observer's counts that the journal holds and the roster does not know of: the replay had to skip a
+    /// Counts of the collector's own facts that the journal holds and the roster does not know of: the replay had to skip a
     /// fact that a newer version wrote, or the run was forgotten in between.
-    skipped: HashMap<lastbeat_engine::RunId, u64>,
+    skipped: HashMap<(lastbeat_engine::RunId, lastbeat_engine::Source), u64>,
     /// The end of what is known to have been watched; the start of the next absence.
     watched_until: Moment,
     /// When the newest pulse was taken: until then it heard what was said. A punctual keeper behind tasks that
@@ -158,8 +158,9 @@ impl Keeper {
             let fact = row.map_err(|error| error.to_string()).and_then(|stored| {
                 let (id, live) = (stored.id, stored.live);
                 let fact = fact(stored);
-                if fact.is_err() && id.source == Source::Observer {
-                    let highest = skipped.entry(translate::run(id.run_id)).or_default();
+                if fact.is_err() && matches!(id.source, Source::Observer | Source::Operator) {
+                    let counter = (translate::run(id.run_id), translate::source(id.source));
+                    let highest = skipped.entry(counter).or_default();
                     *highest = id.seq.max(*highest);
                 }
                 Ok((fact?, live))

@@ -4,12 +4,10 @@
 //! may lie somewhere unheard.
 
 use lastbeat_engine::fact::Away;
-use lastbeat_engine::{Fact, FactId, Source, What};
+use lastbeat_engine::{Source, What};
 use tracing::info;
 
-use super::batch::{OWN_SERVICE, OWN_WORKER, OwnFact};
 use super::{Keeper, TICK};
-use crate::ingest::translate;
 
 /// A round or a pulse that comes this much later than it should is an absence (D6), before scaling.
 const LATE_MS: f64 = 2_000.0;
@@ -67,19 +65,10 @@ impl Keeper {
     /// Journals the time since it last watched as an absence; nothing inferred may rest on it.
     pub(super) fn come_back(&mut self) -> bool {
         let away = Away { from: self.watched_until, to: self.clock.now() };
-        let what = What::Away(away);
-        let said = translate::observed(&what).and_then(|signal| serde_json::to_value(signal).ok());
-        let Some(said) = said else { return false };
-        let run = translate::run(self.collector_id);
-        let fact = Fact {
-            id: FactId { run, source: Source::Observer, seq: self.next_seq(run) },
-            service: OWN_SERVICE.into(),
-            worker: OWN_WORKER.into(),
-            taken: away.to,
-            age_ms: 0,
-            what,
-        };
-        match self.write_facts(vec![OwnFact { fact, said: said.to_string() }]) {
+        let mut facts: Vec<_> =
+            self.about_none(Source::Observer, away.to, What::Away(away)).into_iter().collect();
+        self.number(&mut facts);
+        match self.write_facts(facts) {
             Ok(refused) if refused.is_empty() => {}
             Ok(_) | Err(_) => return false,
         }

@@ -52,7 +52,7 @@ pub(crate) fn status(published: &Published) -> StatusReport {
         *worst = standing.severity.max(*worst);
     }
     StatusReport {
-        sentence: words::fleet_sentence(&fleet),
+        sentence: words::fleet_sentence(&fleet, roster.silences().last()),
         lead: lead(published),
         counts: counts(&fleet),
         services: services

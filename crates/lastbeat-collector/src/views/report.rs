@@ -142,8 +142,9 @@ pub(super) fn alert(published: &Published, alert: lastbeat_engine::Alert) -> Ale
     AlertReport {
         name: AlertName::as_str(alert.name).into(),
         severity: severity(alert.name.severity()),
-        service: name(&alert.service),
-        worker: Some(name(&alert.worker)),
+        // Of a host or the whole fleet, both are empty.
+        service: Name::new(&alert.service).ok(),
+        worker: Name::new(&alert.worker).ok(),
         host: alert.host,
         since: published.at(alert.since),
         resolved_at: alert.resolved.map(|at| published.at(at)),

@@ -1,175 +1,279 @@
-//! What must hold, said by somebody who knows what was done and nothing of how it is judged.
+//! What must hold, said by somebody who knows what was done to each process and nothing of how it is judged.
 //!
 //! Invariant: nothing of the engine is imported here.
 
-/// How a process really ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    /// It lives.
-    Alive,
-    /// A signal asked it, it cleaned up, said so, and left.
-    Stopped,
-    /// As before, with a promise to be back within so many ms.
-    Promised(u64),
-    /// Its work was done.
-    Done,
-    /// A panic nobody caught.
-    Panicked,
-    /// KILL.
-    Killed,
-    /// Exit 1 without a word.
-    Exited,
-}
+use std::collections::HashMap;
 
-/// A process and what was done to it.
-#[derive(Debug, Clone)]
-pub(crate) struct Deed {
-    pub(crate) run: u128,
-    pub(crate) worker: String,
-    pub(crate) witnessed: bool,
-    pub(crate) started: u64,
-    /// When its end began: what it says from here on is its goodbye.
-    pub(crate) leaving: u64,
-    pub(crate) ended: u64,
-    pub(crate) end: End,
-    /// Its network was cut for long enough to be taken for dead, or it died in a cut.
-    pub(crate) cut: bool,
-}
+use crate::script::{End, Mode, PlanKind};
+use crate::told::{Deed, Ring, Told};
 
-/// The verdict on a run changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Saying {
-    pub(crate) run: u128,
-    pub(crate) at: u64,
-    pub(crate) class: Option<String>,
-}
-
-/// An alert of a worker opened, or was resolved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ring {
-    pub(crate) worker: String,
-    pub(crate) name: String,
-    pub(crate) at: u64,
-    pub(crate) open: bool,
-}
-
-/// All that was done, and all that was said.
-#[derive(Debug, Default)]
-pub(crate) struct Told {
-    pub(crate) deeds: Vec<Deed>,
-    pub(crate) said: Vec<Saying>,
-    pub(crate) alerts: Vec<Ring>,
-    /// When the collector did not watch, from and to.
-    pub(crate) absences: Vec<(u64, u64)>,
-    pub(crate) until: u64,
-    pub(crate) agent_hours: f64,
-    pub(crate) timeline: Vec<String>,
-    /// Replay gave something else than was shown.
-    pub(crate) replay_differs: Vec<u64>,
-}
-
-/// Beat interval of every worker, in ms.
-pub(crate) const T: u64 = 5_000;
-/// The full silence timeout: max(6T, 15 s).
-pub(crate) const SILENCE: u64 = 30_000;
-/// The longest a client waits before it dials again.
-const REDIAL: u64 = 3_500;
 /// From a closed link to a loss.
-const LINK: u64 = 10_000;
+pub(crate) const LINK: u64 = 10_000;
 /// What a verdict may take beyond its deadline.
-const SLACK: u64 = 2_000;
+pub(crate) const SLACK: u64 = 2_000;
+/// A reported death is in the alert state so soon after the receipt (I3).
+pub(crate) const REPORTED: u64 = 1_000;
+/// A stop may take so long where nothing else is said.
+pub(crate) const STOP: u64 = 10_000;
+/// A start may take so long.
+pub(crate) const START: u64 = 60_000;
+/// Members of a mass silence are called lost after this.
+pub(crate) const MASS: u64 = 300_000;
+/// A successor that was ready so long has shown that all is well.
+pub(crate) const STEADY: u64 = 60_000;
+/// The most a sender lies about its facts' age.
+pub(crate) const LIE: u64 = 400;
+/// Of so many amendments of one run the engine remembers all.
+const AMENDMENTS: usize = 16;
+
+/// How loud an ending should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loud {
+    Silent,
+    Ticket,
+    Page,
+}
+
+pub(crate) fn loudness(class: &str) -> Loud {
+    match class {
+        "completed" | "shutdown" | "superseded" => Loud::Silent,
+        "shutdown_degraded" | "shutdown_aborted" | "exited_silently" => Loud::Ticket,
+        _ => Loud::Page,
+    }
+}
+
+/// The full silence timeout: max(6T, 15 s).
+pub(crate) fn silence(deed: &Deed) -> u64 {
+    (deed.interval * 6).max(15_000)
+}
+
+/// What was done and said, by worker.
+pub(crate) struct Oracle<'a> {
+    pub(crate) told: &'a Told,
+    pub(crate) by_slot: HashMap<usize, Vec<&'a Deed>>,
+    pub(crate) rings: HashMap<usize, Vec<&'a Ring>>,
+    pub(crate) masses: Vec<&'a Ring>,
+}
 
 /// Everything that must not have been said, and all that should have been.
 pub(crate) fn complaints(told: &Told) -> Vec<String> {
+    let oracle = Oracle::new(told);
     let mut all: Vec<String> =
-        told.replay_differs.iter().map(|at| format!("replay at {at} shows other verdicts")).collect();
+        told.replay_differs.iter().map(|at| format!("I6: replay at {at} shows other verdicts")).collect();
+    all.extend(told.bare.iter().map(|run| format!("I12: the ending of run {run} names no evidence")));
+    all.extend(
+        told.meddled.iter().map(|(old, new, at)| format!("I9: run {old} changed the newer run {new} at {at}")),
+    );
     for deed in &told.deeds {
-        all.extend(about(told, deed));
+        all.extend(oracle.about(deed));
+        all.extend(oracle.missed(deed));
     }
-    for worker in told.deeds.iter().map(|deed| &deed.worker).collect::<std::collections::BTreeSet<_>>() {
-        all.extend(false_alarms(told, worker));
+    for ring in &told.rings {
+        all.extend(oracle.false_alarm(ring));
     }
+    all.extend(oracle.mass_silence());
     all
 }
 
-fn about(told: &Told, deed: &Deed) -> Vec<String> {
-    let mut all = Vec::new();
-    let said: Vec<&Saying> = told.said.iter().filter(|saying| saying.run == deed.run).collect();
-    let last = said.last().and_then(|saying| saying.class.as_deref());
-    let replaced = told.deeds.iter().any(|other| other.worker == deed.worker && other.started > deed.started);
-    // I7, I8: whatever the order and the losses, in the end the truth is told.
-    let right: &[Option<&str>] = match deed.end {
-        End::Alive => &[None],
-        End::Stopped | End::Promised(_) => &[Some("shutdown")],
-        End::Done => &[Some("completed")],
-        End::Panicked => &[Some("crashed")],
-        End::Killed if deed.witnessed => &[Some("killed")],
-        End::Killed if replaced => &[Some("lost"), Some("superseded")],
-        End::Killed => &[Some("lost")],
-        End::Exited if deed.witnessed => &[Some("crashed")],
-        End::Exited if replaced => &[Some("lost"), Some("superseded")],
-        End::Exited => &[Some("lost")],
-    };
-    // Whoever came and went unseen, while nobody listened, left nothing to judge.
-    let unheard = !deed.witnessed
-        && matches!(deed.end, End::Killed | End::Exited)
-        && (deed.cut
-            || told.absences.iter().any(|(from, to)| *from <= deed.started && deed.ended <= *to + REDIAL));
-    if !(right.contains(&last) || unheard && last.is_none()) {
-        all.push(format!("{deed:?} is called {last:?} in the end, not one of {right:?}"));
-    }
-    // I4: whoever was in reach all the time is never taken for dead while it lives.
-    for saying in said.iter().filter(|saying| saying.class.is_some() && saying.at < deed.leaving && !deed.cut)
-    {
-        all.push(format!("{deed:?} is called {:?} at {} while it lives", saying.class, saying.at));
-    }
-    // I3: a death is noticed in time, by somebody who watches.
-    let bad = matches!(deed.end, End::Killed | End::Exited | End::Panicked);
-    let (reported, within) = match deed.end {
-        End::Panicked => (true, 1_000),
-        _ if deed.witnessed => (true, 1_000),
-        _ => (false, LINK + SLACK),
-    };
-    let by = deed.ended + within;
-    let watched = !told.absences.iter().any(|(from, to)| *from < by && to + SILENCE > deed.ended);
-    let alone = !told.deeds.iter().any(|other| {
-        other.worker == deed.worker
-            && other.run != deed.run
-            && other.started <= by
-            && other.ended >= deed.started
-    });
-    if bad && watched && alone && !deed.cut && by < told.until {
-        let noticed = said.iter().any(|saying| saying.class.is_some() && saying.at <= by);
-        if !noticed {
-            let how = if reported { "reported" } else { "unreported" };
-            all.push(format!("{deed:?}: this {how} death was not noticed by {by}"));
+impl<'a> Oracle<'a> {
+    pub(crate) fn new(told: &'a Told) -> Self {
+        let mut by_slot: HashMap<usize, Vec<&Deed>> = HashMap::new();
+        for deed in &told.deeds {
+            by_slot.entry(deed.slot).or_default().push(deed);
         }
-        let rang = told.alerts.iter().any(|ring| ring.worker == deed.worker && ring.open && ring.at <= by);
-        if !rang {
-            all.push(format!("{deed:?}: nobody was paged by {by}"));
-        }
-    }
-    all
-}
-
-/// I1: a worker of which every process lived, stopped as planned, finished or came back in time wakes nobody.
-fn false_alarms(told: &Told, worker: &str) -> Vec<String> {
-    let deeds: Vec<&Deed> = told.deeds.iter().filter(|deed| deed.worker == worker).collect();
-    let blameless = deeds.iter().enumerate().all(|(place, deed)| {
-        let kept = |within: u64| {
-            // A second for start and ready.
-            deeds.get(place + 1).is_some_and(|next| next.started + 1_000 <= deed.ended + within)
-        };
-        !deed.cut
-            && match deed.end {
-                End::Alive | End::Stopped | End::Done => true,
-                End::Promised(within) => kept(within),
-                End::Panicked | End::Killed | End::Exited => false,
+        let mut rings: HashMap<usize, Vec<&Ring>> = HashMap::new();
+        for ring in &told.rings {
+            if let Some(slot) = ring.slot {
+                rings.entry(slot).or_default().push(ring);
             }
-    });
-    if !blameless {
-        return Vec::new();
+        }
+        let masses = told.rings.iter().filter(|ring| ring.slot.is_none()).collect();
+        Self { told, by_slot, rings, masses }
     }
-    let rings = told.alerts.iter().filter(|ring| ring.worker == worker && ring.open);
-    rings.map(|ring| format!("false alarm: {ring:?} for {deeds:?}")).collect()
+
+    /// D6: a deadline that the observer may have slept through fires so long after its return.
+    pub(crate) fn after_absences(&self, due: u64, hold: u64) -> u64 {
+        self.told.absences.iter().fold(due, |due, (from, to)| if *from < due { due.max(to + hold) } else { due })
+    }
+
+    /// Later runs of the same worker that are not children.
+    pub(crate) fn successors(&self, deed: &Deed) -> impl Iterator<Item = &&'a Deed> {
+        let run = deed.run;
+        self.by_slot[&deed.slot].iter().filter(move |other| other.run > run && other.parent.is_none())
+    }
+
+    /// A witness saw the exit of this process and the collector has heard of it, under whatever run of it.
+    pub(crate) fn exit_heard(&self, deed: &Deed) -> Option<u64> {
+        if deed.exit_heard.is_some() || deed.end == End::Reexecuted {
+            return deed.exit_heard.filter(|_| deed.end != End::Reexecuted);
+        }
+        let mut at = deed;
+        while let Some(older) = at.same_as {
+            at = &self.told.deeds[older as usize];
+            if at.exit_heard.is_some() {
+                return at.exit_heard;
+            }
+        }
+        None
+    }
+
+    /// The window of this kind around the end of a process.
+    pub(crate) fn within(&self, deed: &Deed, kinds: &[PlanKind]) -> bool {
+        let inside = |at: u64| {
+            self.told.windows.iter().any(|it| {
+                kinds.contains(&it.kind) && it.slots.contains(&deed.slot) && it.from <= at && at < it.to
+            })
+        };
+        inside(deed.ended) || deed.ended > LIE && inside(deed.ended - LIE)
+    }
+
+    /// The power of its host failed while it lived, or so soon after its end that nobody can tell.
+    fn host_failed(&self, deed: &Deed) -> bool {
+        let heard_out = self.after_absences(deed.ended + silence(deed) + MASS, silence(deed)) + SLACK;
+        self.told.boots.iter().any(|(host, off, _)| *host == deed.host && *off >= deed.started && *off <= heard_out)
+    }
+
+    /// I7: whatever the order and the losses, in the end the truth is told. All classes that are true.
+    pub(crate) fn right(&self, deed: &Deed) -> Vec<&'static str> {
+        let linked = deed.mode.linked();
+        let exit = self.exit_heard(deed).is_some();
+        let told = deed.final_heard.is_some();
+        let planned = self.within(deed, &[PlanKind::Restart, PlanKind::Stop]);
+        let replaced = self.successors(deed).next().is_some();
+        let mut right = Vec::new();
+        // Whom nobody saw end, and who said nothing, is inferred to be gone.
+        let mut unseen = |right: &mut Vec<&'static str>| {
+            right.push("lost");
+            if replaced {
+                right.push("superseded");
+            }
+            if deed.ready_heard.is_none() && linked {
+                right.push("start_failed");
+            }
+            if deed.asked_heard.is_some() {
+                right.push("shutdown_timeout");
+            }
+            right.push("host_lost");
+            if self.host_failed(deed) {
+                right.push("host_rebooted");
+            }
+        };
+        let by_exit = |seen: &'static [&'static str], right: &mut Vec<&'static str>| {
+            right.extend(seen);
+            // Its own word that it was ready died with it.
+            if linked && deed.ready_heard.is_none() && deed.asked_heard.is_none() {
+                right.push("start_failed");
+            }
+        };
+        match deed.end {
+            End::Alive => {}
+            End::Reexecuted => right.push("superseded"),
+            End::PowerLost => {
+                unseen(&mut right);
+                if told {
+                    right.extend(["shutdown", "completed", "crashed", "shutdown_degraded", "shutdown_aborted"]);
+                }
+            }
+            End::Stopped | End::Promised(_) | End::Extended if told || exit => right.push("shutdown"),
+            End::Done if told || exit => right.push("completed"),
+            End::Unclean if told || exit => right.push("shutdown_degraded"),
+            End::Forced if told || exit => right.push("shutdown_aborted"),
+            End::Panicked if told || exit => {
+                right.push(if planned && deed.mode == Mode::Unlinked { "shutdown" } else { "crashed" });
+            }
+            End::TimedOut if exit => {
+                let killed = deed.asked_heard.is_none().then_some("killed");
+                right.extend(killed.or(Some("shutdown_timeout")));
+            }
+            End::Killed if exit => by_exit(&["killed"], &mut right),
+            End::Watchdog if exit => by_exit(&["watchdog", "killed"], &mut right),
+            End::OutOfMemory if exit && deed.mode.witnessed() => by_exit(&["oom_killed"], &mut right),
+            End::OutOfMemory if exit => by_exit(&["killed"], &mut right),
+            End::Segv if exit => right.push("crashed"),
+            // M8: an exit inside an announced stop was asked for; a linked client would have said so.
+            End::Exited if exit => match (planned, linked) {
+                (true, false) => right.push("shutdown"),
+                (true, true) => by_exit(&["crashed"], &mut right),
+                (false, _) => by_exit(&["crashed"], &mut right),
+            },
+            End::Silent if exit => match (planned, linked) {
+                (true, false) => right.push("shutdown"),
+                (true, true) => right.push("shutdown_degraded"),
+                (false, false) => right.push("completed"),
+                (false, true) => by_exit(&["exited_silently"], &mut right),
+            },
+            End::NeverReady if exit && linked => {
+                right.push(if planned { "crashed" } else { "start_failed" });
+            }
+            End::NeverReady if exit => right.push(if planned { "shutdown" } else { "crashed" }),
+            End::Unready if exit && linked => right.push("start_failed"),
+            End::Unready if exit => right.push("killed"),
+            End::Stopped
+            | End::Promised(_)
+            | End::Extended
+            | End::Done
+            | End::Unclean
+            | End::Forced
+            | End::Panicked
+            | End::TimedOut
+            | End::Killed
+            | End::Watchdog
+            | End::OutOfMemory
+            | End::Segv
+            | End::Exited
+            | End::Silent
+            | End::NeverReady
+            | End::Unready => unseen(&mut right),
+        }
+        right
+    }
+
+    /// The verdicts on one run, at the end and on the way there.
+    fn about(&self, deed: &Deed) -> Vec<String> {
+        let mut all = Vec::new();
+        let who = || format!("run {} of w{:02} ({:?}, {:?})", deed.run, deed.slot, deed.mode, deed.end);
+        let right = self.right(deed);
+        // Whoever came and went unseen, while nobody listened, left nothing to judge; who has died just now is
+        // judged when the world has ended.
+        let unheard = deed.start_heard.is_none();
+        let judged_by = self.after_absences(deed.ended.max(deed.last_heard) + silence(deed) + MASS, silence(deed));
+        let too_late = judged_by + SLACK > self.told.until;
+        let truth = match deed.class {
+            Some(class) => right.contains(&class),
+            None => right.is_empty() || unheard || too_late,
+        };
+        if !truth {
+            all.push(format!("I7: {} is called {:?} in the end, not one of {right:?}", who(), deed.class));
+        }
+        // I4: whoever was in reach all the time is never taken for dead while it lives.
+        for saying in self.told.said.iter().filter(|it| it.run == deed.run && it.at < deed.leaving) {
+            if let Some(class) = saying.class
+                && !self.may_seem_dead(deed, class, saying.at)
+            {
+                all.push(format!("I4: {} is called {class} at {} while it lives", who(), saying.at));
+            }
+        }
+        if deed.changes != deed.amended && deed.changes <= AMENDMENTS {
+            all.push(format!(
+                "I8: the verdict on {} changed {} times, {} amendments are recorded",
+                who(),
+                deed.changes,
+                deed.amended
+            ));
+        }
+        all
+    }
+
+    /// Nothing of it was heard for the full silence, or its link was closed for ten seconds (D1); and the observer
+    /// had given it one full silence since it came back (D6).
+    fn may_seem_dead(&self, deed: &Deed, class: &str, at: u64) -> bool {
+        if class == "start_failed" {
+            return deed.ready_heard.is_none_or(|ready| ready > at) && at >= deed.started + START - LIE;
+        }
+        let held = self.told.absences.iter().any(|(from, to)| *from < at && at + 1 < to + silence(deed));
+        let silent = deed.gaps.iter().any(|(from, to)| from + LINK <= at + 100 && at <= *to);
+        // Superseded: another process of this worker was there while this one was away.
+        let replaced = class == "superseded" && self.successors(deed).any(|next| next.started <= at);
+        matches!(class, "lost" | "host_lost") && silent && !held || replaced
+    }
 }

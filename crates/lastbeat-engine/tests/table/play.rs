@@ -6,7 +6,8 @@ use lastbeat_engine::ending::Ending;
 use lastbeat_engine::words::Tally;
 use lastbeat_engine::{Alert, Fact, FactId, Moment, Roster, Rules, RunId, Source, WallOffset, What, words};
 
-use crate::script::{Act, Cast, Does, Due, End, Expect, Look, Row, RunIds, acts, ms, names};
+use crate::rows::{Cast, Due, End, Expect, Look, Row, ms, names};
+use crate::script::{Act, Does, RunIds, acts};
 use crate::stage::{COLLECTOR, Stage};
 
 /// Every row begins at 12:00:00.
@@ -102,6 +103,8 @@ impl Player<'_> {
         for act in acts {
             self.act(act);
         }
+        // The keeper drains what waits, and then judges.
+        self.stage.pass(0);
         self.look(at_ms, last);
     }
 
@@ -251,7 +254,7 @@ impl Player<'_> {
         }
         let lines = [
             ("the service", &look.service, words::service_words(&tally)),
-            ("the fleet", &look.fleet, words::fleet_sentence(&tally)),
+            ("the fleet", &look.fleet, words::fleet_sentence(&tally, snapshot.silences().last())),
         ];
         for (who, wanted, told) in lines {
             if let Some(wanted) = wanted.as_ref().filter(|wanted| **wanted != told) {
@@ -290,7 +293,7 @@ impl Player<'_> {
         );
     }
 
-    /// No alert but the expected, each closed before its time, open within its limit, and dated there.
+    /// No alert but the expected, each closed before its time, open within its limit, and dated right.
     fn alerts(&mut self, at_ms: u64) {
         let expect = self.expect;
         let open: Vec<Alert> =
@@ -312,7 +315,8 @@ impl Player<'_> {
                         self.wrong(at_ms, &format!("{name} should be a {}, is a {severity}", due.severity));
                     }
                     let since_ms = alert.since.since(self.began);
-                    if !(ms(&due.from)..=ms(&due.by)).contains(&since_ms) {
+                    let dated = due.dated.as_ref().map(|at| ms(at)..=ms(at));
+                    if !dated.unwrap_or(ms(&due.from)..=ms(&due.by)).contains(&since_ms) {
                         self.wrong(at_ms, &format!("{name} is dated at {since_ms} ms"));
                     }
                 }

@@ -234,21 +234,14 @@ impl Guide<'_> {
                 .iter()
                 .filter(|alert| alert.severity == Severity::Page && alert.resolved_at.is_none())
                 .collect();
-            let mut paged: Vec<String> = open
-                .iter()
-                .map(|alert| match &alert.worker {
-                    Some(worker) => format!("{}/{worker}", alert.service),
-                    None => alert.service.to_string(),
-                })
-                .collect();
+            let mut paged: Vec<String> = open.iter().map(|alert| alert.subject()).collect();
             paged.sort();
             if paged == expected || asked.elapsed() >= SHOW_LIMIT {
                 for alert in &open {
-                    let worker = alert.worker.as_ref().map(ToString::to_string).unwrap_or_default();
                     render::line(&format!(
-                        "  {} {}/{worker}: {} ({})",
+                        "  {} {}: {} ({})",
                         self.colour.tone(Tone::Red, "page"),
-                        alert.service,
+                        alert.subject(),
                         alert.name,
                         render::clean(&alert.because)
                     ));

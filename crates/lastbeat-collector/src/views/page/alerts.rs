@@ -21,7 +21,7 @@ struct AlertRow<'a> {
     icon: Icon,
     severity: &'static str,
     name: &'a str,
-    /// The worker, else the service.
+    /// The worker, else the service, the host or the fleet.
     about: String,
     href: String,
     because: &'a str,
@@ -47,16 +47,16 @@ fn row(alert: &AlertReport, now: jiff::Timestamp) -> AlertRow<'_> {
         Severity::Page => (Shape::Failed, "Page"),
         Severity::Ticket | Severity::None => (Shape::Ticket, "Ticket"),
     };
-    let service = &alert.service;
-    let (about, href) = alert.worker.as_ref().map_or_else(
-        || (service.to_string(), format!("/?service={service}")),
-        |worker| (format!("{service}/{worker}"), format!("/workers/{service}/{worker}")),
-    );
+    let href = match (&alert.service, &alert.worker) {
+        (Some(service), Some(worker)) => format!("/workers/{service}/{worker}"),
+        (Some(service), None) => format!("/?service={service}"),
+        (None, _) => "/".into(),
+    };
     AlertRow {
         icon: Icon(shape),
         severity,
         name: &alert.name,
-        about,
+        about: alert.subject(),
         href,
         because: &alert.because,
         since: When::new(alert.since, now),

@@ -155,7 +155,7 @@ pub(crate) fn alert(worker: &str, severity: Severity) -> AlertReport {
     AlertReport {
         name: "LastbeatWorkerFailed".to_owned(),
         severity,
-        service: name("trading-loop"),
+        service: Some(name("trading-loop")),
         worker: Some(name(worker)),
         host: Some("lon-3".to_owned()),
         since: at("03:02:25"),

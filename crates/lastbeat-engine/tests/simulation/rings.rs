@@ -1,0 +1,346 @@
+//! The oracle on alerts: which must have been open, and which must not.
+//!
+//! Invariant: nothing of the engine is imported here.
+
+use crate::oracle::{LIE, LINK, Loud, MASS, Oracle, REPORTED, SLACK, START, STEADY, STOP, loudness, silence};
+use crate::script::{End, Mode, PlanKind};
+use crate::told::{Deed, Ring};
+
+const PAGES: &[&str] = &[
+    "LastbeatWorkerFailed",
+    "LastbeatRestartOverdue",
+    "LastbeatCrashLoop",
+    "LastbeatHostLost",
+    "LastbeatHostRebooted",
+    "LastbeatMaintenanceOver",
+];
+
+impl Oracle<'_> {
+    /// When a death was reported to the collector, by its witness or by its own last word.
+    pub(crate) fn reported(&self, deed: &Deed) -> Option<u64> {
+        let own = deed.final_heard.filter(|_| deed.mode == Mode::Linked && deed.end == End::Panicked);
+        self.exit_heard(deed).or(own)
+    }
+
+    /// By when a death that nobody reported is known (D1).
+    fn known_by(&self, deed: &Deed) -> u64 {
+        let hold = silence(deed);
+        let last = deed.ended.max(deed.last_heard);
+        let closed = deed.closed_heard.filter(|closed| *closed >= deed.ended && *closed < deed.ended + 1_000);
+        let due = match (deed.asked_heard, closed) {
+            // Asked: it is waited for until its stop deadline, never called lost before.
+            (Some(asked), _) => asked.max(deed.ended) + STOP,
+            (None, Some(closed)) => closed + LINK,
+            (None, None) => last + hold,
+        };
+        self.after_absences(due, hold) + SLACK
+    }
+
+    /// By when a bad end must have woken somebody, if it must.
+    pub(crate) fn due(&self, deed: &Deed) -> Option<u64> {
+        let class = deed.class?;
+        if loudness(class) != Loud::Page || deed.end == End::Alive || deed.parent.is_some() {
+            return None;
+        }
+        let by = self.reported(deed).map_or_else(|| self.known_by(deed), |at| at + REPORTED);
+        (by < self.told.until).then_some(by)
+    }
+
+    fn is_excused(&self, deed: &Deed, by: u64) -> bool {
+        let maintained = self.told.windows.iter().any(|it| {
+            it.kind == PlanKind::Maintenance
+                && it.slots.contains(&deed.slot)
+                && it.from <= by
+                && deed.ended.saturating_sub(LIE) < it.to + STEADY
+        });
+        // When it became known, a successor had been steady for a minute.
+        let late = self.successors(deed).any(|next| next.ready.is_some_and(|ready| ready + STEADY <= by + SLACK));
+        // M8: the end of a successor before it was ready, inside an open promise, is the promise's affair.
+        let covered = deed.ready_heard.is_none()
+            && self.by_slot[&deed.slot].iter().any(|it| it.run < deed.run && matches!(it.end, End::Promised(_)))
+            || deed.ready_heard.is_none() && self.within_any_restart(deed);
+        maintained || late || covered
+    }
+
+    fn within_any_restart(&self, deed: &Deed) -> bool {
+        self.told.windows.iter().any(|it| it.kind == PlanKind::Restart && it.slots.contains(&deed.slot))
+    }
+
+    /// A page for this worker, its host, or the whole fleet was open.
+    pub(crate) fn rang(&self, deed: &Deed, from: u64, to: u64) -> Option<u64> {
+        let own = self.rings.get(&deed.slot).into_iter().flatten();
+        own.filter(|ring| PAGES.contains(&ring.name))
+            .chain(&self.masses)
+            .filter(|ring| ring.open_within(from, to))
+            .map(|ring| ring.from.max(from))
+            .min()
+    }
+
+    /// I2, I3: what should have been said and was not.
+    pub(crate) fn missed(&self, deed: &Deed) -> Vec<String> {
+        let mut all = Vec::new();
+        let who = || format!("run {} of w{:02} ({:?}, {:?})", deed.run, deed.slot, deed.mode, deed.end);
+        if let Some(by) = self.due(deed)
+            && !self.is_excused(deed, by)
+            && self.rang(deed, deed.ended, by).is_none()
+        {
+            let how = if self.reported(deed).is_some() { "reported" } else { "unreported" };
+            all.push(format!("I3: {} died at {}, {how}; nobody was paged by {by}", who(), deed.ended));
+        }
+        if let Some(by) = self.broken_by(deed) {
+            let rings = self.rings.get(&deed.slot).into_iter().flatten();
+            let rang = rings.filter(|ring| PAGES.contains(&ring.name)).any(|ring| ring.open_within(deed.ended, by));
+            if !rang {
+                all.push(format!("I2: {} is not back as promised; nobody was paged by {by}", who()));
+            }
+        }
+        if let Some(by) = self.ticket_by(deed) {
+            let rings = self.rings.get(&deed.slot).into_iter().flatten();
+            if !rings.filter(|it| !PAGES.contains(&it.name)).any(|it| it.open_within(deed.ended, by)) {
+                all.push(format!("{} was not clean; no ticket by {by}", who()));
+            }
+        }
+        all.extend(self.missed_in_life(deed));
+        all
+    }
+
+    /// By when a broken promise must have woken somebody, if it was broken beyond doubt.
+    fn broken_by(&self, deed: &Deed) -> Option<u64> {
+        let End::Promised(within) = deed.end else { return None };
+        let heard = deed.final_heard.filter(|_| deed.mode.linked() && deed.class == Some("shutdown"))?;
+        let due = deed.ended + within;
+        let by = self.after_absences(due, silence(deed)).max(heard).max(self.exit_heard(deed).unwrap_or_default());
+        // Somebody came back: in time, or so late or so long ago that it is an affair of the past.
+        let ready = self.successors(deed).filter_map(|next| next.ready).min();
+        let back = ready.is_some_and(|ready| ready <= due + SLACK || ready <= by + SLACK);
+        let in_window = self.told.windows.iter().any(|it| {
+            it.slots.contains(&deed.slot) && it.from <= by && it.to + STEADY >= deed.ended
+        });
+        (!back && !in_window && by + SLACK < self.told.until).then_some(by + SLACK)
+    }
+
+    fn ticket_by(&self, deed: &Deed) -> Option<u64> {
+        let class = deed.class.filter(|class| loudness(class) == Loud::Ticket)?;
+        let heard = self.exit_heard(deed).or(deed.final_heard.filter(|_| deed.mode == Mode::Linked))?;
+        let by = heard + REPORTED;
+        let quiet = deed.parent.is_some() || class == "superseded" || self.is_excused(deed, by);
+        (!quiet && by < self.told.until).then_some(by)
+    }
+
+    /// Hung, suspended, an agent's crash.
+    fn missed_in_life(&self, deed: &Deed) -> Vec<String> {
+        let mut all = Vec::new();
+        let rang = |name: &str, from, to| {
+            let rings = self.rings.get(&deed.slot).into_iter().flatten();
+            rings.into_iter().any(|ring| ring.name == name && ring.open_within(from, to))
+        };
+        let calm = |from: u64, to: u64| !self.is_disturbed(deed, from, to);
+        for (from, to) in &deed.hangs {
+            let by = from + deed.pace.unwrap_or_default() * 3 + deed.interval * 2 + SLACK;
+            if by < *to && calm(from.saturating_sub(2 * deed.interval), by) && !rang("LastbeatHung", *from, by) {
+                all.push(format!("run {} of w{:02} hangs since {from}; nobody was paged by {by}", deed.run, deed.slot));
+            }
+        }
+        for (from, to) in deed.suspended.iter().filter(|_| deed.mode.witnessed()) {
+            let by = from + 60_000 + SLACK;
+            if by < *to && calm(*from, by) && !rang("LastbeatSuspended", *from, by) {
+                all.push(format!("run {} of w{:02} is stopped since {from}; nobody was paged", deed.run, deed.slot));
+            }
+        }
+        if let Some((at, Some(heard))) = deed.agent_crashed {
+            let by = heard + REPORTED;
+            if by < deed.leaving && calm(at, by) && !rang("LastbeatAgentFailed", at, by) {
+                all.push(format!("an agent of run {} of w{:02} crashed; nobody was paged", deed.run, deed.slot));
+            }
+        }
+        all
+    }
+
+    /// Something stood between a worker and the collector, or an operator was at work.
+    pub(crate) fn is_disturbed(&self, deed: &Deed, from: u64, to: u64) -> bool {
+        let by_network = self.told.cuts.iter().chain(&self.told.noises);
+        by_network.filter(|cut| cut.slots.contains(&deed.slot)).any(|cut| cut.from <= to && from <= cut.to + 10_000)
+            || self.told.absences.iter().any(|(left, back)| *left <= to && from <= back + silence(deed))
+            || self.told.windows.iter().any(|it| {
+                it.kind == PlanKind::Maintenance && it.slots.contains(&deed.slot) && it.from <= to && from <= it.to
+            })
+            || deed.own_gaps.iter().any(|(left, back)| *left < to && from < *back && back - left > silence(deed))
+    }
+
+    /// I1: an alert that opened for no reason.
+    pub(crate) fn false_alarm(&self, ring: &Ring) -> Option<String> {
+        let Some(slot) = ring.slot else { return None };
+        let deeds = &self.by_slot[&slot];
+        let at = ring.from;
+        let why = match ring.name {
+            "LastbeatWorkerFailed" => deeds.iter().any(|deed| self.seems_dead(deed, at)),
+            "LastbeatHostLost" => {
+                let on_host = self.told.deeds.iter().filter(|deed| Some(deed.host) == ring.host);
+                on_host.filter(|deed| self.seems_dead(deed, at)).count() >= 2
+            }
+            "LastbeatHostRebooted" => {
+                let hosts = self.told.boots.iter().filter(|(host, _, on)| Some(*host) == ring.host && *on <= at);
+                hosts.count() > 0 && deeds.iter().any(|deed| self.seems_dead(deed, at) || deed.end == End::PowerLost)
+            }
+            "LastbeatRestartOverdue" => deeds.iter().any(|deed| self.may_be_overdue(deed, at)),
+            "LastbeatCrashLoop" => deeds.iter().filter(|deed| self.counts_as_bad(deed, at)).count() >= 5,
+            "LastbeatMaintenanceOver" => self.told.windows.iter().any(|it| {
+                it.kind == PlanKind::Maintenance && it.slots.contains(&slot) && it.to <= at
+            }) && deeds.iter().any(|deed| deed.ended <= at && deed.class.is_some_and(|it| loudness(it) == Loud::Page)),
+            "LastbeatHung" => deeds.iter().any(|deed| {
+                let pace = deed.pace.unwrap_or_default() * 3;
+                let stuck = |(from, to): &(u64, u64)| {
+                    from + pace <= at + deed.interval * 2 && at <= to + deed.interval + SLACK
+                };
+                let deaf = |(from, to): &(u64, u64)| {
+                    from + silence(deed) <= at + 100 && at <= to + SLACK && deed.mode == Mode::Both
+                };
+                deed.hangs.iter().any(stuck) || deed.own_gaps.iter().any(deaf) && !self.wakes(deed, at)
+            }),
+            "LastbeatSuspended" => deeds.iter().any(|deed| {
+                let held = |(from, to): &(u64, u64)| from + 60_000 <= at + LIE && at <= to + SLACK;
+                let disturbed = self.is_disturbed(deed, at.saturating_sub(120_000), at);
+                deed.suspended.iter().any(|it| held(it) || disturbed && it.0 <= at)
+            }),
+            "LastbeatAgentFailed" => deeds.iter().any(|deed| deed.agent_crashed.is_some_and(|(crashed, _)| crashed <= at)),
+            "LastbeatCleanupNotClean" | "LastbeatExitedSilently" => deeds.iter().any(|deed| {
+                let heard = self.exit_heard(deed).or(deed.final_heard).unwrap_or(u64::MAX);
+                let unclean = deed.class.is_some_and(|it| loudness(it) == Loud::Ticket);
+                unclean && deed.ended <= at + SLACK && at <= heard.saturating_add(REPORTED)
+            }),
+            // Its witness's link may close while its client goes on, whenever the network has a bad day.
+            "LastbeatOrphaned" => deeds.iter().any(|deed| deed.mode == Mode::Both || deed.same_as.is_some()),
+            _ => false,
+        };
+        let maintained = self.maintained(ring);
+        (!why || maintained).then(|| {
+            let whose: Vec<String> = deeds
+                .iter()
+                .filter(|deed| deed.started <= at)
+                .rev()
+                .take(3)
+                .map(|deed| format!("run {} {:?} {:?} {}..{}", deed.run, deed.end, deed.class, deed.started, deed.ended))
+                .collect();
+            let how = if maintained { "inside maintenance" } else { "without reason" };
+            format!("I1: {} of w{slot:02} opens {how} at {at}; {}", ring.name, whose.join(", "))
+        })
+    }
+
+    /// It was stopped, has just been continued, and had no time to speak yet: no reason to call it hung.
+    fn wakes(&self, deed: &Deed, at: u64) -> bool {
+        deed.suspended.iter().any(|(from, to)| *from <= at && at < to + silence(deed))
+    }
+
+    /// An alert that opened inside an operator's window, for something that happened inside it.
+    fn maintained(&self, ring: &Ring) -> bool {
+        let slot = ring.slot.unwrap_or(usize::MAX);
+        self.told.windows.iter().any(|it| {
+            let inside = it.kind == PlanKind::Maintenance
+                && it.slots.contains(&slot)
+                && it.from + LIE < ring.from
+                && ring.from < it.to;
+            inside
+                && !self.by_slot[&slot].iter().any(|deed| {
+                    // What had happened before the window is nothing that the operator does.
+                    let before = |at: u64| at <= it.from + LIE;
+                    before(deed.ended) && ring.from <= self.due(deed).unwrap_or(u64::MAX)
+                        || deed.gaps.iter().any(|(from, to)| before(*from) && it.from < *to)
+                        || deed.hangs.iter().chain(&deed.suspended).any(|(from, to)| before(*from) && it.from < *to)
+                })
+        })
+    }
+
+    /// A death, or a silence that looks like one, that is news at this moment.
+    fn seems_dead(&self, deed: &Deed, at: u64) -> bool {
+        let dead = deed.ended <= at + LIE && at <= self.news_until(deed) && self.ends_badly(deed);
+        let gone = deed.gaps.iter().any(|(from, to)| *from > 0 && from + LINK <= at + 100 && at <= to + SLACK)
+            && deed.started + LINK <= at;
+        let late = matches!(deed.end, End::TimedOut | End::PowerLost | End::Extended)
+            && deed.leaving + STOP <= at + LIE
+            && deed.end == End::TimedOut
+            && at <= self.news_until(deed);
+        let unready = deed.ready_heard.is_none_or(|ready| ready > at) && at + LIE >= deed.started + START;
+        dead || gone || late || unready && at <= self.news_until(deed)
+    }
+
+    fn ends_badly(&self, deed: &Deed) -> bool {
+        // What was lost first and told as a clean stop later looked like a death for a while.
+        let looked = self.reported(deed).or(deed.final_heard);
+        let told_late = looked.is_none_or(|told| told > deed.ended + LINK);
+        let bad = self.right(deed).iter().any(|class| loudness(class) == Loud::Page);
+        deed.end != End::Alive && (bad || told_late)
+    }
+
+    /// Until when a death may be news.
+    fn news_until(&self, deed: &Deed) -> u64 {
+        let told = self.reported(deed).or(deed.final_heard).unwrap_or_default();
+        let inferred = self.known_by(deed) + MASS;
+        (told + REPORTED).max(inferred)
+    }
+
+    /// A promise was due, and nobody was known to be back.
+    fn may_be_overdue(&self, deed: &Deed, at: u64) -> bool {
+        let due = match deed.end {
+            End::Promised(within) => deed.final_at.unwrap_or(deed.ended).min(deed.ended) + within,
+            _ => {
+                let inside = self.told.windows.iter().filter(|it| {
+                    it.kind == PlanKind::Restart && it.slots.contains(&deed.slot) && it.from <= deed.ended + LIE
+                });
+                match inside.map(|it| it.to).filter(|to| *to + LIE >= deed.ended && *to <= at + LIE).max() {
+                    Some(due) => due,
+                    None => return false,
+                }
+            }
+        };
+        let held = self.told.absences.iter().any(|(from, to)| *from < at && at + 1 < to + silence(deed));
+        let back = self.successors(deed).any(|next| {
+            next.ready_heard.is_some_and(|heard| heard < at) && next.ready.is_some_and(|ready| ready + SLACK < due)
+        });
+        due <= at + LIE && !held && !back
+    }
+
+    fn counts_as_bad(&self, deed: &Deed, at: u64) -> bool {
+        let planned = matches!(deed.end, End::Alive | End::Stopped | End::Promised(_) | End::Done | End::Extended);
+        deed.ended <= at + LIE && at <= deed.ended + 60_000 + self.known_by(deed).saturating_sub(deed.ended) && !planned
+    }
+
+    /// I11: half of a fleet that beats as one falls silent at once: one alert, not one for each.
+    pub(crate) fn mass_silence(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for cut in self.told.cuts.iter().filter(|cut| cut.half) {
+            let open_at = |deed: &&crate::told::Deed| {
+                deed.started + 30_000 < cut.from && deed.ended > cut.to && deed.parent.is_none()
+            };
+            let open: Vec<_> = self.told.deeds.iter().filter(open_at).collect();
+            let hit: Vec<_> = open.iter().filter(|deed| cut.slots.contains(&deed.slot)).collect();
+            let hosts: std::collections::BTreeSet<usize> = hit.iter().map(|deed| deed.host).collect();
+            let Some(interval) = open.first().map(|deed| deed.interval) else { continue };
+            let as_one = open.iter().all(|deed| deed.interval == interval);
+            let silence = (interval * 6).max(15_000);
+            let (from, to) = (cut.from, cut.to.min(cut.from + MASS));
+            let clear = |other: &crate::told::Cut| other.from == cut.from || other.to + 60_000 < from || other.from > to;
+            let alone = self.told.cuts.iter().chain(&self.told.noises).all(clear)
+                && self.told.absences.iter().all(|(left, back)| back + MASS < from || *left > to)
+                && self.told.boots.iter().all(|(_, off, on)| on + MASS < from || *off > to)
+                // Nobody else comes or goes meanwhile, and no operator is at work.
+                && self.told.windows.iter().all(|it| it.to < from || it.from > to);
+            let much = open.len() >= 9 && hit.len() * 10 >= open.len() * 6 && hosts.len() >= 2;
+            if !(as_one && alone && much && to > from + silence + SLACK) {
+                continue;
+            }
+            let groups = self.masses.iter().filter(|ring| ring.open_within(from, to)).count();
+            if groups != 1 {
+                all.push(format!("I11: half of the fleet is silent from {from} to {to}: {groups} group alerts, not one"));
+            }
+            let single = self.told.rings.iter().filter(|ring| {
+                ring.name == "LastbeatWorkerFailed"
+                    && (from..to).contains(&ring.from)
+                    && ring.slot.is_some_and(|slot| hit.iter().any(|deed| deed.slot == slot))
+            });
+            for ring in single {
+                all.push(format!("I11: {ring:?} while half of the fleet is silent from {from} to {to}"));
+            }
+        }
+        all
+    }
+}
