@@ -312,6 +312,7 @@ pub(crate) fn due(
         }
         Bug::AbsenceBreaksPromises => Some((promise().unwrap_or(due), which)),
         Bug::OpenLinkIsLife => Some(right).filter(|_| which != Deadline::Silence || run.hot.closed.is_some()),
+        Bug::PromiseIsNeverBroken => Some(right).filter(|_| which != Deadline::Promise),
         Bug::StopNeverEnds => Some(right).filter(|_| which != Deadline::Stop),
         Bug::StartNeverEnds => Some(right).filter(|_| which != Deadline::Start),
         Bug::BeatIsProgress => Some(right).filter(|_| which != Deadline::Progress),
