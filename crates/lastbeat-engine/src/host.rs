@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::fact::Start;
 use crate::moment::Moment;
 use crate::run::Run;
 
@@ -27,13 +28,14 @@ pub(crate) struct Hosts {
 }
 
 impl Hosts {
-    /// Takes the host of a run that told of its start. True when what is known of its boots has changed.
-    pub(crate) fn take(&mut self, place: usize, run: &Run) -> bool {
-        let Some(name) = run.host() else { return false };
+    /// Takes what a start told of its host, whichever start of a run turns out to count. True when what is known of
+    /// the host's boots has changed.
+    pub(crate) fn take(&mut self, place: usize, start: &Start, started: Moment) -> bool {
+        let Some(name) = start.host.as_deref() else { return false };
         let host = self.by_name.entry(name.into()).or_default();
         host.workers.insert(place);
-        let (Some(boot), Some(started)) = (run.boot_id(), run.dossier.started_at()) else { return false };
-        let known = host.boots.get(&*boot).copied();
+        let Some(boot) = start.boot_id.as_deref() else { return false };
+        let known = host.boots.get(boot).copied();
         if known.is_some_and(|known| known <= started) {
             return false;
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::alert::{Alert, alerts, by_host, of_silence};
 use crate::counts::Counts;
 use crate::ending::Class;
-use crate::fact::{Away, Deadline, Expired, Fact, Forget, MassSilence, RunId, Source, What};
+use crate::fact::{Away, Deadline, Expired, Fact, Forget, MassSilence, RunId, Source, What, WitnessStart};
 use crate::host::Hosts;
 use crate::moment::Moment;
 use crate::plan::Window;
@@ -78,6 +78,7 @@ pub struct Roster {
     windows: BTreeMap<Arc<str>, Window>,
     ended_plans: BTreeMap<Arc<str>, Moment>,
     guard: Guard,
+    last_away: Option<Away>,
     /// The newest count of each speaker about no single run.
     about_none: BTreeMap<Source, u64>,
     /// Places of forgotten workers.
@@ -100,6 +101,7 @@ impl Roster {
             windows: BTreeMap::new(),
             ended_plans: BTreeMap::new(),
             guard: Guard::default(),
+            last_away: None,
             about_none: BTreeMap::new(),
             free: Vec::new(),
         }
@@ -271,6 +273,12 @@ impl Roster {
         let worker = Arc::make_mut(&mut self.workers[slot]);
         let newly_ended_agent = Self::ends_an_agent(worker, fact);
         worker.admit(fact);
+        if let Some(away) = self.last_away.filter(|away| fact.occurred() < away.to)
+            && let Some(run) = worker.run_mut(fact.id.run).filter(|run| run.hot.away.is_none())
+        {
+            // What it did while nobody listened is heard only now; nothing may be missed of it yet.
+            run.excuse(away);
+        }
         if let Some(run) = worker.run_mut(fact.id.run) {
             if fact.id.source == Source::Observer {
                 run.observer_seq = run.observer_seq.max(fact.id.seq);
@@ -283,8 +291,7 @@ impl Roster {
             let counts = Arc::make_mut(&mut self.counts);
             *counts.agent_ends.entry((Arc::clone(&fact.service), end)).or_default() += 1;
         }
-        let tells_of_host = matches!(fact.what, What::Start(_) | What::WitnessStart(_));
-        let concerned = if tells_of_host { self.learn_of_host(slot, fact.id.run) } else { vec![slot] };
+        let concerned = self.learn_of_host(slot, fact);
         let mut changes = Vec::new();
         for slot in concerned {
             let shifts = Arc::make_mut(&mut self.workers[slot]).rejudge(fact, &self.rules);
@@ -321,12 +328,14 @@ impl Roster {
     }
 
     /// A start told of a host. Gives the workers to judge anew: its own, and of a new boot, all that ran there before.
-    fn learn_of_host(&mut self, slot: Slot, run: RunId) -> Vec<Slot> {
+    fn learn_of_host(&mut self, slot: Slot, fact: &Fact) -> Vec<Slot> {
         let mut concerned = vec![slot];
-        let Some(run) = self.workers[slot].run(run) else { return concerned };
-        let host = run.host_name().unwrap_or_default().to_owned();
-        if self.hosts.take(slot, run) {
-            concerned.extend(self.hosts.workers(&host).filter(|other| *other != slot));
+        let (What::Start(start) | What::WitnessStart(WitnessStart { start, .. })) = &fact.what else {
+            return concerned;
+        };
+        if self.hosts.take(slot, start, fact.occurred()) {
+            let host = start.host.as_deref().unwrap_or_default();
+            concerned.extend(self.hosts.workers(host).filter(|other| *other != slot));
         }
         concerned.retain(|other| {
             let moved = |run: &Run| self.hosts.rebooted(run) != run.rebooted;
@@ -429,6 +438,7 @@ impl Roster {
 
     /// The observer was away: every run that had not ended is excused for that time.
     fn away(&mut self, away: Away) {
+        self.last_away = Some(away);
         for slot in 0..self.workers.len() {
             let worker = Arc::make_mut(&mut self.workers[slot]);
             for run in &mut worker.runs {

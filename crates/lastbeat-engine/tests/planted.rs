@@ -58,12 +58,18 @@ struct Caught {
     complaint: String,
 }
 
-/// The first world that complains.
-fn by_the_simulator(rules: &Rules) -> Option<Caught> {
-    WORLDS.iter().flat_map(|(size, seeds)| (0..*seeds).map(move |seed| (*size, seed))).find_map(|(size, seed)| {
+/// A world of the simulator.
+type Seed = (Size, u64);
+
+fn worlds() -> impl Iterator<Item = Seed> {
+    WORLDS.into_iter().flat_map(|(size, seeds)| (0..seeds).map(move |seed| (size, seed)))
+}
+
+/// The first of these worlds that complains.
+fn by_the_simulator(worlds: impl IntoIterator<Item = Seed>, rules: &Rules) -> Option<Caught> {
+    worlds.into_iter().find_map(|(size, seed)| {
         let script = Script::of(seed, size, &BTreeSet::new());
-        let complaints = oracle::complaints(&World::play(&script, rules, false));
-        let complaint = complaints.into_iter().next()?;
+        let complaint = oracle::complaints(&World::play(&script, rules, false)).into_iter().next()?;
         Some(Caught { by: format!("{size:?} world {seed}").to_lowercase(), complaint })
     })
 }
@@ -98,7 +104,7 @@ fn drawn<S: Strategy>(strategy: &S, cases: &mut TestRunner) -> S::Value {
 #[test]
 fn the_right_rules_are_complained_of_by_nobody() {
     let right = Rules::default();
-    for caught in by_the_simulator(&right).into_iter().chain(by_a_law(&right)) {
+    for caught in by_the_simulator(worlds(), &right).into_iter().chain(by_a_law(&right)) {
         panic!("{}: {}", caught.by, caught.complaint);
     }
 }
@@ -107,10 +113,13 @@ fn the_right_rules_are_complained_of_by_nobody() {
 fn every_wrong_rule_is_caught() {
     let mut table = HEAD.to_owned();
     let mut missed = Vec::new();
+    // What complains of the right rules too has caught nothing.
+    let quiet: Vec<Seed> = worlds().filter(|it| by_the_simulator([*it], &Rules::default()).is_none()).collect();
+    println!("quiet {}", quiet.len());
     for bug in Bug::ALL {
         let rules = Rules::wrong(*bug);
         let start = std::time::Instant::now();
-        let Some(caught) = by_the_simulator(&rules).or_else(|| by_a_law(&rules)) else {
+        let Some(caught) = by_the_simulator(quiet.iter().copied(), &rules).or_else(|| by_a_law(&rules)) else {
             println!("{} MISSED {:?}", bug.as_str(), start.elapsed());
             missed.push(bug.as_str());
             continue;

@@ -129,7 +129,8 @@ fn accepted(receipt: Receipt) -> Response {
     (StatusCode::ACCEPTED, Json(receipt)).into_response()
 }
 
-fn json_only(request: &Request) -> Result<(), Refusal> {
+/// Checks the content type, which no form of a web page can send.
+pub(super) fn json_only(request: &Request) -> Result<(), Refusal> {
     let said = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = said.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if kind.eq_ignore_ascii_case("application/json") {
@@ -139,7 +140,8 @@ fn json_only(request: &Request) -> Result<(), Refusal> {
     }
 }
 
-async fn read_body(body: Body, within: Duration) -> Result<Bytes, Refusal> {
+/// Reads a body up to its limits.
+pub(super) async fn read_body(body: Body, within: Duration) -> Result<Bytes, Refusal> {
     let collected = tokio::time::timeout(within, Limited::new(body, BATCH_MAX_BYTES).collect()).await;
     match collected {
         Ok(Ok(body)) => Ok(body.to_bytes()),

@@ -10,6 +10,8 @@ use lastbeat_wire::reply::Ack;
 use lastbeat_wire::{Code, Refusal, RunId, Source};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::orders::{Order, Ordered};
+
 /// All that may wait, in KiB of JSON: 32 MiB.
 pub(crate) const QUEUE_MAX_KIB: u32 = 32 * 1024;
 /// The least weight of a message, so that small ones are bounded in number too.
@@ -42,6 +44,13 @@ pub(crate) enum Message {
         via: Via,
         /// Takes one outcome for each; after the commit, for durable ones.
         reply: oneshot::Sender<Vec<Outcome>>,
+    },
+    /// What an operator wants.
+    Order {
+        /// What.
+        order: Order,
+        /// Takes what became of it, after the commit.
+        reply: oneshot::Sender<Ordered>,
     },
     /// A link closed that spoke for these.
     Unlinked {
@@ -99,12 +108,21 @@ impl Inbox {
         via: Via,
         bytes: usize,
     ) -> Result<oneshot::Receiver<Vec<Outcome>>, Refusal> {
-        let room = Arc::clone(&self.room)
-            .try_acquire_many_owned(weight(bytes))
-            .map_err(|_| Refusal::new(Code::Overloaded, "too much waits for the journal"))?;
+        let room = self.room_now(bytes)?;
         let (reply, outcomes) = oneshot::channel();
         self.put(Message::Facts { envelopes, via, reply }, room)?;
         Ok(outcomes)
+    }
+
+    /// Hands an order over if there is room now; it weighs as much as the smallest message.
+    ///
+    /// # Errors
+    /// [`Code::Overloaded`], or [`Code::Stopping`] when the keeper is gone.
+    pub(crate) fn order(&self, order: Order) -> Result<oneshot::Receiver<Ordered>, Refusal> {
+        let room = self.room_now(0)?;
+        let (reply, ordered) = oneshot::channel();
+        self.put(Message::Order { order, reply }, room)?;
+        Ok(ordered)
     }
 
     /// Hands envelopes over as soon as there is room.
@@ -134,6 +152,12 @@ impl Inbox {
     /// What waits, in KiB.
     pub(crate) fn waiting_kib(&self) -> usize {
         (QUEUE_MAX_KIB as usize).saturating_sub(self.room.available_permits())
+    }
+
+    fn room_now(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+        Arc::clone(&self.room)
+            .try_acquire_many_owned(weight(bytes))
+            .map_err(|_| Refusal::new(Code::Overloaded, "too much waits for the journal"))
     }
 
     fn put(&self, message: Message, room: OwnedSemaphorePermit) -> Result<(), Refusal> {

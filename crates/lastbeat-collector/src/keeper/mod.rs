@@ -2,12 +2,14 @@
 //!
 //! Its round: drain what waits, put the durable facts into one transaction, step the roster, answer, and
 //! only when nothing waits any more advance time. A slow disk may so delay a verdict, but cannot invent a
-//! death. `batch` is the way of facts, `watch` the way of time; `inbox` is how things get here.
+//! death. `batch` is the way of facts, `orders` that of operators, `watch` the way of time; `inbox` is how things
+//! get here.
 //!
 //! Invariant: the roster never holds what the journal does not, plain beats and open links apart.
 
 mod batch;
 pub(crate) mod inbox;
+pub(crate) mod orders;
 mod telling;
 #[cfg(test)]
 mod tests;
@@ -187,7 +189,7 @@ impl Keeper {
 
     /// Takes what waits, then judges; false when it was told to stop and nothing waits any more.
     fn round(&mut self, mail: &Receiver) -> bool {
-        let (mut submissions, mut watch) = (Vec::new(), None);
+        let (mut submissions, mut orders, mut watch) = (Vec::new(), Vec::new(), None);
         let (mut weight, mut more) = (0, false);
         let mut first = match mail.recv_timeout(self.sleep()) {
             Ok(waiting) => Some(waiting),
@@ -206,6 +208,10 @@ impl Keeper {
                     weight += voices.len();
                     submissions.push(Submission::Unlinked { taken, link, voices });
                 }
+                Message::Order { order, reply } => {
+                    weight += 1;
+                    orders.push((taken, order, reply));
+                }
                 Message::Watch { done } => watch = Some(done),
                 Message::Pulse { taken: told } => {
                     self.pulsed = taken;
@@ -220,6 +226,10 @@ impl Keeper {
             }
         }
         self.take(submissions);
+        for (taken, order, reply) in orders {
+            // The one who ordered may have gone; what was journaled stays journaled.
+            let _ = reply.send(self.obey(taken, order));
+        }
         if let Some(done) = watch {
             self.begin_to_watch(done);
         }

@@ -1,7 +1,7 @@
 //! The read side: every view renders the published snapshot, and none touches the roster.
 //!
 //! Lives here: [`AppState`], which every handler is given, and one module for each way of looking:
-//! `api` (JSON; `report` is its door out of the engine), `page` (HTML), `live` (events), `metrics`, `health`.
+//! `api` and `plans` (JSON; `report` is their door out of the engine), `page` (HTML), `live` (events), `metrics`, `health`.
 //!
 //! Invariant: a view reads; nothing it does reaches the journal or the roster.
 
@@ -10,6 +10,7 @@ pub(crate) mod health;
 pub(crate) mod live;
 pub(crate) mod metrics;
 pub(crate) mod page;
+pub(crate) mod plans;
 mod report;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use lastbeat_engine::fact::{Away, FactId};
-use lastbeat_engine::{Alert, AlertName, Fact, Moment, Proposal, Roster, Rules, RunId, Snapshot, Source, What, alert};
+use lastbeat_engine::{
+    Alert, AlertName, Fact, Moment, Proposal, Roster, Rules, RunId, Snapshot, Source, What, alert,
+};
 
 use crate::script::Script;
 use crate::told::{Ring, Saying, Told};
@@ -124,7 +126,11 @@ impl Collector {
         // A start may tell of a new boot of a host, a plan speaks of a service: then all are looked at.
         let all = matches!(
             fact.what,
-            What::Start(_) | What::WitnessStart(_) | What::Plan(_) | What::PlanEnd(_) | What::MassSilence(_)
+            What::Start(_)
+                | What::WitnessStart(_)
+                | What::Plan(_)
+                | What::PlanEnd(_)
+                | What::MassSilence(_)
                 | What::Away(_)
         );
         if self.record {
@@ -132,7 +138,9 @@ impl Collector {
             let more = if let What::Expired(expired) = &fact.what { expired.which.as_str() } else { "" };
             let (whom, source) = (run.0.wrapping_sub(1), fact.id.source.as_str());
             let place = slot.map_or_else(String::new, |slot| format!(" of {}", self.names[slot].1));
-            self.note(now, || format!("  takes {source} {what} {more} of run {}{place}, aged {age}", whom as u32));
+            self.note(now, || {
+                format!("  takes {source} {what} {more} of run {}{place}, aged {age}", whom as u32)
+            });
         }
         self.journal.push((fact, live));
         let speaking = (run != ITSELF).then_some(run);
@@ -174,7 +182,8 @@ impl Collector {
 
     /// A word about no single run, by an operator.
     pub(crate) fn announce(&mut self, what: What, now: u64) {
-        let id = FactId { run: ITSELF, source: Source::Operator, seq: self.roster.next_seq(Source::Operator) };
+        let id =
+            FactId { run: ITSELF, source: Source::Operator, seq: self.roster.next_seq(Source::Operator) };
         let taken = Moment::from_millis(now);
         let fact = Fact { id, service: "".into(), worker: "".into(), taken, age_ms: 0, what };
         self.step(fact, false, None);

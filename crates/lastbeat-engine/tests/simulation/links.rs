@@ -145,7 +145,8 @@ impl World<'_> {
         let life = &mut self.lives[run as usize];
         let silence = silence_of(life.deed.interval);
         let last = std::mem::replace(&mut life.deed.last_heard, self.now);
-        let closed = life.deed.closed_heard.filter(|closed| *closed >= last && self.now - closed + 500 >= LINK);
+        let closed =
+            life.deed.closed_heard.filter(|closed| *closed >= last && self.now - closed + 500 >= LINK);
         if last > 0 && (self.now - last + 1_000 > silence || closed.is_some()) {
             life.deed.gaps.push((last, self.now));
         }
@@ -189,11 +190,14 @@ impl World<'_> {
     pub(crate) fn take(&mut self, voice: usize, upto: usize, at: u64, live: bool) {
         let speaker = &mut self.voices[voice];
         let (run, source, from) = (speaker.run, speaker.source, speaker.acked);
-        let said: Vec<(usize, (u64, What))> = (from..upto).map(|index| (index, speaker.said[index].clone())).collect();
+        let said: Vec<(usize, (u64, What))> =
+            (from..upto).map(|index| (index, speaker.said[index].clone())).collect();
         let deed = &self.lives[run as usize].deed;
         let (slot, noisy) = (deed.slot, self.places[deed.slot].loss > 0);
         let order: Vec<usize> = if noisy && live && self.voices[voice].chance.one_in(2) {
-            (0..said.len()).rev().collect()
+            // Out of order, but a new link begins with the start.
+            let start = said.iter().take_while(|(index, _)| *index == 0).count();
+            (0..start).chain((start..said.len()).rev()).collect()
         } else {
             (0..said.len()).collect()
         };
@@ -275,7 +279,8 @@ impl World<'_> {
         }
         let flushed = self.now + crate::script::REST > self.script.until;
         let someone = host == NEAR || flushed || self.places[slot].run.is_some();
-        let reachable = self.collector.listens() && !self.off[host] && (host == NEAR || self.places[slot].cuts == 0);
+        let reachable =
+            self.collector.listens() && !self.off[host] && (host == NEAR || self.places[slot].cuts == 0);
         if someone && reachable {
             for voice in voices {
                 self.deliver(voice);

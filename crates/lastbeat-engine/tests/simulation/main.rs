@@ -1,7 +1,17 @@
-//! temporary
-#![allow(dead_code)]
+//! Fleets of workers, witnesses, hosts, cut networks, operators and a collector that dies and comes back, on a
+//! virtual clock.
+//!
+//! `script` draws a world from a seed; `world`, `links`, `troubles` and `words` play it; `collector` is the engine
+//! with a journal; `oracle` and `rings` know only what was done (`told`) and what the collector said, import
+//! nothing of the engine, and say what must not have been said. The same seed plays the same world.
+//!
+//! `./tests/campaign --help` tells how to play more of them, and how to play one again.
+#![allow(clippy::print_stdout)] // A campaign tells how far it is; a replay, its timeline.
+
+mod campaign;
 mod collector;
 mod links;
+mod measure;
 mod oracle;
 mod random;
 mod rings;
@@ -10,49 +20,174 @@ mod told;
 mod troubles;
 mod words;
 mod world;
-use std::collections::{BTreeMap, BTreeSet};
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use campaign::{Outcome, campaign, play, report, story};
+use lastbeat_engine::Rules;
+use script::Size;
+
+/// Small worlds that every test run plays.
+const SEEDS: u64 = 400;
+/// Worlds of a campaign between two looks at how far it is.
+const ROUND: u64 = 64;
+
+#[expect(clippy::disallowed_methods, reason = "the rules are fixed; only what is played is asked")]
+fn asked_for(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn number(name: &str) -> Option<u64> {
+    asked_for(name)?.parse().ok()
+}
+
+#[expect(clippy::disallowed_methods, reason = "how fast worlds are played is no part of them")]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
 #[test]
-fn go() {
-    let rules = lastbeat_engine::Rules::default();
-    let env = |n: &str| std::env::var(n).ok().and_then(|v| v.parse::<u64>().ok());
-    let size = if env("SMALL").is_some() { script::Size::Small } else { script::Size::Full };
-    let t0 = std::time::Instant::now();
-    if let Some(seed) = env("SEED") {
-        let mut without = BTreeSet::new();
-        let fails = |w: &BTreeSet<u32>, key: &str| {
-            let s = script::Script::of(seed, size, w);
-            oracle::complaints(&world::World::play(&s, &rules, false)).iter().any(|c| c.starts_with(key))
-        };
-        let s = script::Script::of(seed, size, &without);
-        let first = oracle::complaints(&world::World::play(&s, &rules, false));
-        let key = std::env::var("KEY").ok().unwrap_or_else(|| first[0][..3].to_string());
-        println!("{first:#?}");
-        loop {
-            let before = without.len();
-            for n in s.numbers() { if !without.contains(&n) { without.insert(n); if !fails(&without, &key) { without.remove(&n); } } }
-            if without.len() == before { break; }
+fn in_no_world_is_a_planned_stop_alarmed_or_a_death_missed() {
+    let outcome =
+        campaign(0..number("LASTBEAT_SIM_SEEDS").unwrap_or(SEEDS), Size::Small, &Rules::default(), true);
+    if let Some(failure) = outcome.first {
+        panic!("{}", report(&failure, Size::Small, &Rules::default()));
+    }
+    let sums = outcome.sums;
+    assert!(sums.deaths.len() > 10 && sums.alerts > 0 && sums.absences > 0, "nothing happened: {sums:?}");
+    println!("{} agent-hours, {} processes", sums.agent_hours(), sums.processes);
+}
+
+#[test]
+fn the_same_seed_plays_the_same_world() {
+    let (rules, all) = (Rules::default(), BTreeSet::new());
+    for seed in [1, 2, 3] {
+        let (first, second) =
+            (play(seed, Size::Small, &all, &rules, true), play(seed, Size::Small, &all, &rules, false));
+        assert_eq!(first.trace, second.trace);
+        assert_eq!(first.timeline, play(seed, Size::Small, &all, &rules, true).timeline);
+        assert_ne!(first.trace, play(seed + 1, Size::Small, &all, &rules, false).trace);
+    }
+}
+
+#[test]
+fn a_trouble_that_is_left_out_moves_no_other() {
+    let whole = script::Script::of(5, Size::Full, &BTreeSet::new());
+    let less = script::Script::of(5, Size::Full, &BTreeSet::from([whole.troubles[0].number]));
+    assert_eq!(format!("{:?}", &whole.troubles[1..]), format!("{:?}", less.troubles));
+}
+
+#[test]
+fn the_oracle_fails_a_collector_that_always_says_live_and_one_that_always_says_lost() {
+    let caught = |lie: fn(&mut told::Told)| {
+        (0..100).any(|seed| {
+            let mut told = play(seed, Size::Small, &BTreeSet::new(), &Rules::default(), false);
+            let honest = oracle::complaints(&told).len();
+            lie(&mut told);
+            oracle::complaints(&told).len() > honest
+        })
+    };
+    assert!(caught(|told| {
+        told.said.clear();
+        told.rings.clear();
+        told.deeds.iter_mut().for_each(|deed| deed.class = None);
+    }));
+    assert!(caught(|told| {
+        for deed in &mut told.deeds {
+            deed.class = Some("lost");
+            told.said.push(told::Saying { run: deed.run, at: deed.started + 1, class: Some("lost") });
         }
-        let s = script::Script::of(seed, size, &without);
-        let told = world::World::play(&s, &rules, true);
-        println!("{}\n{:#?}", told.timeline.join("\n"), oracle::complaints(&told));
-        println!("lag {} drizzle {}", s.lag, s.drizzle);
+    }));
+}
+
+/// `./tests/campaign` runs this; without what it sets there is nothing to do.
+#[test]
+#[ignore = "takes minutes; ./tests/campaign runs it"]
+fn a_campaign() {
+    let size = if number("LASTBEAT_SIM_SMALL").is_some() { Size::Small } else { Size::Full };
+    if let Some(seed) = number("LASTBEAT_SIM_SEED") {
+        let left_out = asked_for("LASTBEAT_SIM_WITHOUT").unwrap_or_default();
+        let without = left_out.split(',').filter_map(|number| number.trim().parse().ok()).collect();
+        let (timeline, complaints) = story(seed, size, &without, &Rules::default());
+        println!("{timeline}\n");
+        assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+        println!("Nothing is wrong in this world.");
         return;
     }
-    let mut kinds: BTreeMap<String, (usize, u64, String)> = BTreeMap::new();
-    let mut h = 0;
-    for seed in 0..env("SEEDS").unwrap_or(100) {
-        let s = script::Script::of(seed, size, &BTreeSet::new());
-        let told = world::World::play(&s, &rules, false);
-        h += told.agent_ms;
-        for c in oracle::complaints(&told) {
-            let words: Vec<String> = c.split_whitespace().map(|w| w.chars().filter(|c| !c.is_ascii_digit()).collect::<String>()).take(12).collect();
-            let key = words.join(" ");
-            let e = kinds.entry(key).or_insert((0, seed, c.clone()));
-            e.0 += 1;
+    let (hours, seeds) =
+        (number("LASTBEAT_SIM_HOURS").unwrap_or(0), number("LASTBEAT_SIM_SEEDS").unwrap_or(SEEDS));
+    let outcome = simulate(hours, seeds, size);
+    if let Some(failure) = &outcome.first {
+        panic!(
+            "{} violations; the first:\n{}",
+            outcome.sums.violations,
+            report(failure, size, &Rules::default())
+        );
+    }
+}
+
+/// Plays on until both the hours and the seeds are reached, and says how far it is every few seconds.
+fn simulate(hours: u64, seeds: u64, size: Size) -> Outcome {
+    let (began, mut told) = (now(), now());
+    let mut all = Outcome::default();
+    let mut next = 0;
+    while next < seeds || all.sums.agent_hours() < hours {
+        let until = if next < seeds { seeds.min(next + ROUND) } else { next + ROUND };
+        let round = campaign(next..until, size, &Rules::default(), false);
+        next = until;
+        all.sums.add(round.sums);
+        all.first = all.first.or(round.first);
+        if told.elapsed().as_secs() >= 5 {
+            told = now();
+            let (spent, sums) = (began.elapsed().as_secs_f64(), &all.sums);
+            let done = share(next, seeds).min(share(sums.agent_hours(), hours));
+            println!(
+                "{next} seeds, {} agent-hours, {} violations, {:.0} agent-hours a second, {:.0} s left",
+                sums.agent_hours(),
+                sums.violations,
+                sums.agent_ms as f64 / 3_600_000.0 / spent,
+                spent / done - spent
+            );
         }
     }
-    let mut v: Vec<_> = kinds.into_values().collect();
-    v.sort_by_key(|e| std::cmp::Reverse(e.0));
-    for (n, seed, c) in v.iter().take(40) { println!("{n:5} seed {seed}: {c}"); }
-    println!("{} h in {:?}", h / 3_600_000, t0.elapsed());
+    let summary = summary(&all, next, began.elapsed().as_secs_f64());
+    println!("\n{summary}");
+    if let Some(path) = asked_for("LASTBEAT_SIM_RECORD") {
+        let machine = asked_for("LASTBEAT_SIM_MACHINE").unwrap_or_default();
+        let page = format!(
+            "# Simulation\n\nWritten by `./tests/campaign simulate --hours {hours} --seeds {seeds} --record`{machine}.\n\n{summary}"
+        );
+        std::fs::write(&path, page).expect("the record can be written");
+        println!("recorded in {path}");
+    }
+    all
+}
+
+/// How much of what was asked for is done.
+fn share(done: u64, of: u64) -> f64 {
+    if of == 0 { 1.0 } else { (done as f64 / of as f64).min(1.0) }
+}
+
+fn summary(outcome: &Outcome, seeds: u64, seconds: f64) -> String {
+    let sums = &outcome.sums;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let simulated = sums.agent_ms as f64 / 1_000.0;
+    let mut text = String::from("| what | figure |\n|---|---:|\n");
+    let mut row = |what: &str, figure: String| {
+        let _ = writeln!(text, "| {what} | {figure} |");
+    };
+    row("seeds (worlds)", seeds.to_string());
+    row("agent-hours", sums.agent_hours().to_string());
+    row("processes", sums.processes.to_string());
+    row("facts judged", sums.facts.to_string());
+    row("absences of the collector", sums.absences.to_string());
+    row("alerts that opened", sums.alerts.to_string());
+    row("violations", sums.violations.to_string());
+    row("false alarms (I1, I4, I11)", sums.false_alarms.to_string());
+    row("misses (I2, I3)", sums.misses.to_string());
+    row("wall time, s", format!("{seconds:.0}"));
+    row("simulated agent-seconds a CPU-second", format!("{:.0}", simulated / seconds / cores as f64));
+    row("trace", format!("{:016x}", sums.trace));
+    format!("{text}\n{}", sums.table())
 }

@@ -62,7 +62,9 @@ pub(crate) fn complaints(told: &Told) -> Vec<String> {
         told.replay_differs.iter().map(|at| format!("I6: replay at {at} shows other verdicts")).collect();
     all.extend(told.bare.iter().map(|run| format!("I12: the ending of run {run} names no evidence")));
     all.extend(
-        told.meddled.iter().map(|(old, new, at)| format!("I9: run {old} changed the newer run {new} at {at}")),
+        told.meddled
+            .iter()
+            .map(|(old, new, at)| format!("I9: run {old} changed the newer run {new} at {at}")),
     );
     for deed in &told.deeds {
         all.extend(oracle.about(deed));
@@ -93,7 +95,10 @@ impl<'a> Oracle<'a> {
 
     /// D6: a deadline that the observer may have slept through fires so long after its return.
     pub(crate) fn after_absences(&self, due: u64, hold: u64) -> u64 {
-        self.told.absences.iter().fold(due, |due, (from, to)| if *from < due { due.max(to + hold) } else { due })
+        self.told
+            .absences
+            .iter()
+            .fold(due, |due, (from, to)| if *from < due { due.max(to + hold) } else { due })
     }
 
     /// Later runs of the same worker that are not children.
@@ -117,32 +122,47 @@ impl<'a> Oracle<'a> {
         None
     }
 
-    /// The window of this kind around the end of a process.
-    pub(crate) fn within(&self, deed: &Deed, kinds: &[PlanKind]) -> bool {
+    /// Its end was announced: inside a stop plan, or inside a restart plan that it had seen begin. Whoever is
+    /// started by a restart is not asked to stop by it.
+    fn is_planned(&self, deed: &Deed) -> Vec<bool> {
         let inside = |at: u64| {
             self.told.windows.iter().any(|it| {
-                kinds.contains(&it.kind) && it.slots.contains(&deed.slot) && it.from <= at && at < it.to
+                let announced = match it.kind {
+                    PlanKind::Stop => true,
+                    PlanKind::Restart => deed.started <= it.from,
+                    PlanKind::Maintenance => false,
+                };
+                announced && it.slots.contains(&deed.slot) && it.from <= at && at < it.to
             })
         };
-        inside(deed.ended) || deed.ended > LIE && inside(deed.ended - LIE)
+        // Its sender may lie about the age of the end: at the rim of a window both are true.
+        let mut both = vec![inside(deed.ended), inside(deed.ended.saturating_sub(LIE))];
+        both.dedup();
+        both
     }
 
     /// The power of its host failed while it lived, or so soon after its end that nobody can tell.
     fn host_failed(&self, deed: &Deed) -> bool {
         let heard_out = self.after_absences(deed.ended + silence(deed) + MASS, silence(deed)) + SLACK;
-        self.told.boots.iter().any(|(host, off, _)| *host == deed.host && *off >= deed.started && *off <= heard_out)
+        self.told
+            .boots
+            .iter()
+            .any(|(host, off, _)| *host == deed.host && *off >= deed.started && *off <= heard_out)
     }
 
     /// I7: whatever the order and the losses, in the end the truth is told. All classes that are true.
     pub(crate) fn right(&self, deed: &Deed) -> Vec<&'static str> {
+        self.is_planned(deed).into_iter().flat_map(|planned| self.right_if(deed, planned)).collect()
+    }
+
+    fn right_if(&self, deed: &Deed, planned: bool) -> Vec<&'static str> {
         let linked = deed.mode.linked();
         let exit = self.exit_heard(deed).is_some();
         let told = deed.final_heard.is_some();
-        let planned = self.within(deed, &[PlanKind::Restart, PlanKind::Stop]);
         let replaced = self.successors(deed).next().is_some();
         let mut right = Vec::new();
         // Whom nobody saw end, and who said nothing, is inferred to be gone.
-        let mut unseen = |right: &mut Vec<&'static str>| {
+        let unseen = |right: &mut Vec<&'static str>| {
             right.push("lost");
             if replaced {
                 right.push("superseded");
@@ -171,10 +191,18 @@ impl<'a> Oracle<'a> {
             End::PowerLost => {
                 unseen(&mut right);
                 if told {
-                    right.extend(["shutdown", "completed", "crashed", "shutdown_degraded", "shutdown_aborted"]);
+                    right.extend([
+                        "shutdown",
+                        "completed",
+                        "crashed",
+                        "shutdown_degraded",
+                        "shutdown_aborted",
+                    ]);
                 }
             }
             End::Stopped | End::Promised(_) | End::Extended if told || exit => right.push("shutdown"),
+            // Work that is done while its stop is announced is a stop, if somebody saw it end.
+            End::Done if planned && exit => right.push("shutdown"),
             End::Done if told || exit => right.push("completed"),
             End::Unclean if told || exit => right.push("shutdown_degraded"),
             End::Forced if told || exit => right.push("shutdown_aborted"),
@@ -236,7 +264,8 @@ impl<'a> Oracle<'a> {
         // Whoever came and went unseen, while nobody listened, left nothing to judge; who has died just now is
         // judged when the world has ended.
         let unheard = deed.start_heard.is_none();
-        let judged_by = self.after_absences(deed.ended.max(deed.last_heard) + silence(deed) + MASS, silence(deed));
+        let judged_by =
+            self.after_absences(deed.ended.max(deed.last_heard) + silence(deed) + MASS, silence(deed));
         let too_late = judged_by + SLACK > self.told.until;
         let truth = match deed.class {
             Some(class) => right.contains(&class),

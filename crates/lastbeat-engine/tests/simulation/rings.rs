@@ -54,10 +54,13 @@ impl Oracle<'_> {
                 && deed.ended.saturating_sub(LIE) < it.to + STEADY
         });
         // When it became known, a successor had been steady for a minute.
-        let late = self.successors(deed).any(|next| next.ready.is_some_and(|ready| ready + STEADY <= by + SLACK));
+        let late =
+            self.successors(deed).any(|next| next.ready.is_some_and(|ready| ready + STEADY <= by + SLACK));
         // M8: the end of a successor before it was ready, inside an open promise, is the promise's affair.
         let covered = deed.ready_heard.is_none()
-            && self.by_slot[&deed.slot].iter().any(|it| it.run < deed.run && matches!(it.end, End::Promised(_)))
+            && self.by_slot[&deed.slot]
+                .iter()
+                .any(|it| it.run < deed.run && matches!(it.end, End::Promised(_)))
             || deed.ready_heard.is_none() && self.within_any_restart(deed);
         maintained || late || covered
     }
@@ -89,7 +92,8 @@ impl Oracle<'_> {
         }
         if let Some(by) = self.broken_by(deed) {
             let rings = self.rings.get(&deed.slot).into_iter().flatten();
-            let rang = rings.filter(|ring| PAGES.contains(&ring.name)).any(|ring| ring.open_within(deed.ended, by));
+            let rang =
+                rings.filter(|ring| PAGES.contains(&ring.name)).any(|ring| ring.open_within(deed.ended, by));
             if !rang {
                 all.push(format!("I2: {} is not back as promised; nobody was paged by {by}", who()));
             }
@@ -97,7 +101,7 @@ impl Oracle<'_> {
         if let Some(by) = self.ticket_by(deed) {
             let rings = self.rings.get(&deed.slot).into_iter().flatten();
             if !rings.filter(|it| !PAGES.contains(&it.name)).any(|it| it.open_within(deed.ended, by)) {
-                all.push(format!("{} was not clean; no ticket by {by}", who()));
+                all.push(format!("I3: {} was not clean; no ticket by {by}", who()));
             }
         }
         all.extend(self.missed_in_life(deed));
@@ -109,13 +113,16 @@ impl Oracle<'_> {
         let End::Promised(within) = deed.end else { return None };
         let heard = deed.final_heard.filter(|_| deed.mode.linked() && deed.class == Some("shutdown"))?;
         let due = deed.ended + within;
-        let by = self.after_absences(due, silence(deed)).max(heard).max(self.exit_heard(deed).unwrap_or_default());
+        let by =
+            self.after_absences(due, silence(deed)).max(heard).max(self.exit_heard(deed).unwrap_or_default());
         // Somebody came back: in time, or so late or so long ago that it is an affair of the past.
         let ready = self.successors(deed).filter_map(|next| next.ready).min();
         let back = ready.is_some_and(|ready| ready <= due + SLACK || ready <= by + SLACK);
-        let in_window = self.told.windows.iter().any(|it| {
-            it.slots.contains(&deed.slot) && it.from <= by && it.to + STEADY >= deed.ended
-        });
+        let in_window = self
+            .told
+            .windows
+            .iter()
+            .any(|it| it.slots.contains(&deed.slot) && it.from <= by && it.to + STEADY >= deed.ended);
         (!back && !in_window && by + SLACK < self.told.until).then_some(by + SLACK)
     }
 
@@ -137,20 +144,32 @@ impl Oracle<'_> {
         let calm = |from: u64, to: u64| !self.is_disturbed(deed, from, to);
         for (from, to) in &deed.hangs {
             let by = from + deed.pace.unwrap_or_default() * 3 + deed.interval * 2 + SLACK;
-            if by < *to && calm(from.saturating_sub(2 * deed.interval), by) && !rang("LastbeatHung", *from, by) {
-                all.push(format!("run {} of w{:02} hangs since {from}; nobody was paged by {by}", deed.run, deed.slot));
+            if by < *to
+                && calm(from.saturating_sub(2 * deed.interval), by)
+                && !rang("LastbeatHung", *from, by)
+            {
+                all.push(format!(
+                    "I3: run {} of w{:02} hangs since {from}; nobody was paged by {by}",
+                    deed.run, deed.slot
+                ));
             }
         }
         for (from, to) in deed.suspended.iter().filter(|_| deed.mode.witnessed()) {
             let by = from + 60_000 + SLACK;
             if by < *to && calm(*from, by) && !rang("LastbeatSuspended", *from, by) {
-                all.push(format!("run {} of w{:02} is stopped since {from}; nobody was paged", deed.run, deed.slot));
+                all.push(format!(
+                    "I3: run {} of w{:02} is stopped since {from}; nobody was paged",
+                    deed.run, deed.slot
+                ));
             }
         }
         if let Some((at, Some(heard))) = deed.agent_crashed {
             let by = heard + REPORTED;
             if by < deed.leaving && calm(at, by) && !rang("LastbeatAgentFailed", at, by) {
-                all.push(format!("an agent of run {} of w{:02} crashed; nobody was paged", deed.run, deed.slot));
+                all.push(format!(
+                    "I3: an agent of run {} of w{:02} crashed; nobody was paged",
+                    deed.run, deed.slot
+                ));
             }
         }
         all
@@ -159,12 +178,20 @@ impl Oracle<'_> {
     /// Something stood between a worker and the collector, or an operator was at work.
     pub(crate) fn is_disturbed(&self, deed: &Deed, from: u64, to: u64) -> bool {
         let by_network = self.told.cuts.iter().chain(&self.told.noises);
-        by_network.filter(|cut| cut.slots.contains(&deed.slot)).any(|cut| cut.from <= to && from <= cut.to + 10_000)
+        by_network
+            .filter(|cut| cut.slots.contains(&deed.slot))
+            .any(|cut| cut.from <= to && from <= cut.to + 10_000)
             || self.told.absences.iter().any(|(left, back)| *left <= to && from <= back + silence(deed))
             || self.told.windows.iter().any(|it| {
-                it.kind == PlanKind::Maintenance && it.slots.contains(&deed.slot) && it.from <= to && from <= it.to
+                it.kind == PlanKind::Maintenance
+                    && it.slots.contains(&deed.slot)
+                    && it.from <= to
+                    && from <= it.to
             })
-            || deed.own_gaps.iter().any(|(left, back)| *left < to && from < *back && back - left > silence(deed))
+            || deed
+                .own_gaps
+                .iter()
+                .any(|(left, back)| *left < to && from < *back && back - left > silence(deed))
     }
 
     /// I1: an alert that opened for no reason.
@@ -179,14 +206,30 @@ impl Oracle<'_> {
                 on_host.filter(|deed| self.seems_dead(deed, at)).count() >= 2
             }
             "LastbeatHostRebooted" => {
-                let hosts = self.told.boots.iter().filter(|(host, _, on)| Some(*host) == ring.host && *on <= at);
-                hosts.count() > 0 && deeds.iter().any(|deed| self.seems_dead(deed, at) || deed.end == End::PowerLost)
+                let hosts =
+                    self.told.boots.iter().filter(|(host, _, on)| Some(*host) == ring.host && *on <= at);
+                hosts.count() > 0
+                    && deeds.iter().any(|deed| self.seems_dead(deed, at) || deed.end == End::PowerLost)
             }
             "LastbeatRestartOverdue" => deeds.iter().any(|deed| self.may_be_overdue(deed, at)),
             "LastbeatCrashLoop" => deeds.iter().filter(|deed| self.counts_as_bad(deed, at)).count() >= 5,
-            "LastbeatMaintenanceOver" => self.told.windows.iter().any(|it| {
-                it.kind == PlanKind::Maintenance && it.slots.contains(&slot) && it.to <= at
-            }) && deeds.iter().any(|deed| deed.ended <= at && deed.class.is_some_and(|it| loudness(it) == Loud::Page)),
+            "LastbeatMaintenanceOver" => {
+                self.told
+                    .windows
+                    .iter()
+                    .any(|it| it.kind == PlanKind::Maintenance && it.slots.contains(&slot) && it.to <= at)
+                    && deeds.iter().any(|deed| {
+                        let down =
+                            deed.ended <= at && deed.class.is_some_and(|it| loudness(it) != Loud::Silent);
+                        let ill = deed.agent_crashed.is_some_and(|(crashed, _)| crashed <= at);
+                        let stuck = deed
+                            .hangs
+                            .iter()
+                            .chain(&deed.suspended)
+                            .any(|(from, to)| *from <= at && at <= to + SLACK);
+                        down || ill || stuck || self.seems_dead(deed, at) || self.may_be_overdue(deed, at)
+                    })
+            }
             "LastbeatHung" => deeds.iter().any(|deed| {
                 let pace = deed.pace.unwrap_or_default() * 3;
                 let stuck = |(from, to): &(u64, u64)| {
@@ -202,7 +245,9 @@ impl Oracle<'_> {
                 let disturbed = self.is_disturbed(deed, at.saturating_sub(120_000), at);
                 deed.suspended.iter().any(|it| held(it) || disturbed && it.0 <= at)
             }),
-            "LastbeatAgentFailed" => deeds.iter().any(|deed| deed.agent_crashed.is_some_and(|(crashed, _)| crashed <= at)),
+            "LastbeatAgentFailed" => {
+                deeds.iter().any(|deed| deed.agent_crashed.is_some_and(|(crashed, _)| crashed <= at))
+            }
             "LastbeatCleanupNotClean" | "LastbeatExitedSilently" => deeds.iter().any(|deed| {
                 let heard = self.exit_heard(deed).or(deed.final_heard).unwrap_or(u64::MAX);
                 let unclean = deed.class.is_some_and(|it| loudness(it) == Loud::Ticket);
@@ -219,7 +264,12 @@ impl Oracle<'_> {
                 .filter(|deed| deed.started <= at)
                 .rev()
                 .take(3)
-                .map(|deed| format!("run {} {:?} {:?} {}..{}", deed.run, deed.end, deed.class, deed.started, deed.ended))
+                .map(|deed| {
+                    format!(
+                        "run {} {:?} {:?} {}..{}",
+                        deed.run, deed.end, deed.class, deed.started, deed.ended
+                    )
+                })
                 .collect();
             let how = if maintained { "inside maintenance" } else { "without reason" };
             format!("I1: {} of w{slot:02} opens {how} at {at}; {}", ring.name, whose.join(", "))
@@ -245,7 +295,11 @@ impl Oracle<'_> {
                     let before = |at: u64| at <= it.from + LIE;
                     before(deed.ended) && ring.from <= self.due(deed).unwrap_or(u64::MAX)
                         || deed.gaps.iter().any(|(from, to)| before(*from) && it.from < *to)
-                        || deed.hangs.iter().chain(&deed.suspended).any(|(from, to)| before(*from) && it.from < *to)
+                        || deed
+                            .hangs
+                            .iter()
+                            .chain(&deed.suspended)
+                            .any(|(from, to)| before(*from) && it.from < *to)
                 })
         })
     }
@@ -253,8 +307,9 @@ impl Oracle<'_> {
     /// A death, or a silence that looks like one, that is news at this moment.
     fn seems_dead(&self, deed: &Deed, at: u64) -> bool {
         let dead = deed.ended <= at + LIE && at <= self.news_until(deed) && self.ends_badly(deed);
-        let gone = deed.gaps.iter().any(|(from, to)| *from > 0 && from + LINK <= at + 100 && at <= to + SLACK)
-            && deed.started + LINK <= at;
+        let gone =
+            deed.gaps.iter().any(|(from, to)| *from > 0 && from + LINK <= at + 100 && at <= to + SLACK)
+                && deed.started + LINK <= at;
         let late = matches!(deed.end, End::TimedOut | End::PowerLost | End::Extended)
             && deed.leaving + STOP <= at + LIE
             && deed.end == End::TimedOut
@@ -284,7 +339,9 @@ impl Oracle<'_> {
             End::Promised(within) => deed.final_at.unwrap_or(deed.ended).min(deed.ended) + within,
             _ => {
                 let inside = self.told.windows.iter().filter(|it| {
-                    it.kind == PlanKind::Restart && it.slots.contains(&deed.slot) && it.from <= deed.ended + LIE
+                    it.kind == PlanKind::Restart
+                        && it.slots.contains(&deed.slot)
+                        && it.from <= deed.ended + LIE
                 });
                 match inside.map(|it| it.to).filter(|to| *to + LIE >= deed.ended && *to <= at + LIE).max() {
                     Some(due) => due,
@@ -294,14 +351,18 @@ impl Oracle<'_> {
         };
         let held = self.told.absences.iter().any(|(from, to)| *from < at && at + 1 < to + silence(deed));
         let back = self.successors(deed).any(|next| {
-            next.ready_heard.is_some_and(|heard| heard < at) && next.ready.is_some_and(|ready| ready + SLACK < due)
+            next.ready_heard.is_some_and(|heard| heard < at)
+                && next.ready.is_some_and(|ready| ready + SLACK < due)
         });
-        due <= at + LIE && !held && !back
+        // Who comes back too late has broken the promise, whether or not the collector still waits.
+        let late = self.successors(deed).any(|next| next.ready_heard.is_some_and(|heard| heard <= at));
+        due <= at + LIE && (!held || late) && !back
     }
 
     fn counts_as_bad(&self, deed: &Deed, at: u64) -> bool {
-        let planned = matches!(deed.end, End::Alive | End::Stopped | End::Promised(_) | End::Done | End::Extended);
-        deed.ended <= at + LIE && at <= deed.ended + 60_000 + self.known_by(deed).saturating_sub(deed.ended) && !planned
+        let planned =
+            matches!(deed.end, End::Alive | End::Stopped | End::Promised(_) | End::Done | End::Extended);
+        deed.ended <= at + LIE && at <= self.news_until(deed) + 60_000 && !planned
     }
 
     /// I11: half of a fleet that beats as one falls silent at once: one alert, not one for each.
@@ -318,7 +379,9 @@ impl Oracle<'_> {
             let as_one = open.iter().all(|deed| deed.interval == interval);
             let silence = (interval * 6).max(15_000);
             let (from, to) = (cut.from, cut.to.min(cut.from + MASS));
-            let clear = |other: &crate::told::Cut| other.from == cut.from || other.to + 60_000 < from || other.from > to;
+            let clear = |other: &crate::told::Cut| {
+                other.from == cut.from || other.to + 60_000 < from || other.from > to
+            };
             let alone = self.told.cuts.iter().chain(&self.told.noises).all(clear)
                 && self.told.absences.iter().all(|(left, back)| back + MASS < from || *left > to)
                 && self.told.boots.iter().all(|(_, off, on)| on + MASS < from || *off > to)
@@ -330,7 +393,9 @@ impl Oracle<'_> {
             }
             let groups = self.masses.iter().filter(|ring| ring.open_within(from, to)).count();
             if groups != 1 {
-                all.push(format!("I11: half of the fleet is silent from {from} to {to}: {groups} group alerts, not one"));
+                all.push(format!(
+                    "I11: half of the fleet is silent from {from} to {to}: {groups} group alerts, not one"
+                ));
             }
             let single = self.told.rings.iter().filter(|ring| {
                 ring.name == "LastbeatWorkerFailed"

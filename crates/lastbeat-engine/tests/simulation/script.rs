@@ -120,30 +120,78 @@ pub(crate) enum PlanKind {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
-    End { slot: usize, end: End, next: Next },
+    End {
+        slot: usize,
+        end: End,
+        next: Next,
+    },
     /// Beats go on, work does not.
-    Hang { slot: usize, ms: u64, killed: bool },
+    Hang {
+        slot: usize,
+        ms: u64,
+        killed: bool,
+    },
     /// SIGSTOP, then SIGCONT.
-    Suspend { slot: usize, ms: u64 },
+    Suspend {
+        slot: usize,
+        ms: u64,
+    },
     /// Paused, running, draining, running.
-    Phases { slot: usize },
-    AgentCrash { slot: usize },
+    Phases {
+        slot: usize,
+    },
+    AgentCrash {
+        slot: usize,
+    },
     /// A child that says whose child it is, and ends while its parent lives.
-    Fork { slot: usize, end: End, ms: u64 },
-    Cut { whom: Whom, ms: u64 },
+    Fork {
+        slot: usize,
+        end: End,
+        ms: u64,
+    },
+    Cut {
+        whom: Whom,
+        ms: u64,
+    },
     /// One in so many messages is lost, others are late, doubled, out of order.
-    Noise { whom: Whom, ms: u64, loss: u64, late: u64 },
-    PowerLoss { host: usize, ms: u64 },
+    Noise {
+        whom: Whom,
+        ms: u64,
+        loss: u64,
+        late: u64,
+    },
+    PowerLoss {
+        host: usize,
+        ms: u64,
+    },
     /// The collector is killed; `again`: once more in the middle of its recovery.
-    Crash { ms: u64, again: Option<u64> },
+    Crash {
+        ms: u64,
+        again: Option<u64>,
+    },
     /// The machine of the collector loses power: what was not synced is gone.
-    PowerCut { ms: u64 },
+    PowerCut {
+        ms: u64,
+    },
     /// The collector is stopped and continued.
-    Hold { ms: u64 },
+    Hold {
+        ms: u64,
+    },
     /// The collector says goodbye and comes back.
-    Planned { ms: u64 },
-    SlowDisk { ms: u64, commit: u64 },
-    Plan { kind: PlanKind, service: usize, slot: Option<usize>, ms: u64, ends: Option<u64> },
+    Planned {
+        ms: u64,
+    },
+    SlowDisk {
+        ms: u64,
+        commit: u64,
+    },
+    Plan {
+        kind: PlanKind,
+        service: usize,
+        slot: Option<usize>,
+        ms: u64,
+        ends: Option<u64>,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -219,7 +267,17 @@ impl Draw {
         };
         let hosts = chance.pick(&[1, 2, 3, 4]);
         let services = chance.pick(&[1, 2, 3]);
-        Self { chance, seed, size, played, slots: Vec::new(), hosts, services, troubles: Vec::new(), number: 0 }
+        Self {
+            chance,
+            seed,
+            size,
+            played,
+            slots: Vec::new(),
+            hosts,
+            services,
+            troubles: Vec::new(),
+            number: 0,
+        }
     }
 
     fn next_number(&mut self) -> u32 {
@@ -444,7 +502,9 @@ impl Draw {
             let touched: Vec<usize> = one.map_or(of, |one| vec![one]);
             for (turn, slot) in touched.into_iter().take(6).enumerate() {
                 let (end, longest) = match kind {
-                    PlanKind::Restart => (self.chance.pick(&[End::Stopped, End::Stopped, End::Killed]), 20_000),
+                    PlanKind::Restart => {
+                        (self.chance.pick(&[End::Stopped, End::Stopped, End::Killed]), 20_000)
+                    }
                     PlanKind::Stop => (self.chance.pick(&[End::Stopped, End::Stopped, End::Exited]), 400_000),
                     PlanKind::Maintenance => {
                         (self.chance.pick(&[End::Killed, End::Stopped, End::Exited, End::Panicked]), 700_000)

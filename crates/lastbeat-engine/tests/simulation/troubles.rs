@@ -42,7 +42,9 @@ impl World<'_> {
                 }
             }
             Kind::AgentCrash { slot } => {
-                if let Some((run, voice)) = self.idle(slot).and_then(|run| Some((run, self.lives[run as usize].own?))) {
+                if let Some((run, voice)) =
+                    self.idle(slot).and_then(|run| Some((run, self.lives[run as usize].own?)))
+                {
                     self.lives[run as usize].deed.agent_crashed = Some((self.now, None));
                     self.say(voice, words::agent_crashed());
                 }
@@ -140,12 +142,18 @@ impl World<'_> {
     pub(crate) fn idle(&self, slot: usize) -> Option<u32> {
         self.places[slot].run.filter(|run| {
             let life = &self.lives[*run as usize];
-            life.alive && life.deed.ready.is_some() && life.deed.leaving == u64::MAX && !life.stopped && !life.hung
+            life.alive
+                && life.deed.ready.is_some()
+                && life.deed.leaving == u64::MAX
+                && !life.stopped
+                && !life.hung
         })
     }
 
     pub(crate) fn hang(&mut self, slot: usize, ms: u64, killed: bool) {
-        let Some(run) = self.idle(slot).filter(|run| self.lives[*run as usize].deed.pace.is_some()) else { return };
+        let Some(run) = self.idle(slot).filter(|run| self.lives[*run as usize].deed.pace.is_some()) else {
+            return;
+        };
         let life = &mut self.lives[run as usize];
         life.hung = true;
         life.deed.hangs.push((self.now, u64::MAX));
@@ -202,7 +210,8 @@ impl World<'_> {
     pub(crate) fn phase(&mut self, run: u32, turn: u8) {
         let life = &self.lives[run as usize];
         let free = life.alive && life.deed.leaving == u64::MAX && !life.stopped && life.deed.ready.is_some();
-        let to = [PhaseTo::Paused, PhaseTo::Running, PhaseTo::Draining, PhaseTo::Running].get(usize::from(turn));
+        let to =
+            [PhaseTo::Paused, PhaseTo::Running, PhaseTo::Draining, PhaseTo::Running].get(usize::from(turn));
         if let (true, Some(to), Some(voice)) = (free, to, life.own) {
             self.say(voice, words::phase(*to));
             self.after(7_000, Event::Phase(run, turn + 1));

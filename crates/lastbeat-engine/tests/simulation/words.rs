@@ -4,8 +4,8 @@ use lastbeat_engine::ending::{
     AgentEnd, Cause, CauseKind, ClassHint, Cleanup, Exit, Panic, Step, StepOutcome,
 };
 use lastbeat_engine::fact::{
-    Agent, AgentState, AgentStatus, Asked, Extend, Final, LeftBehind, Phase, PhaseTo, Plan, Process, SignalSeen,
-    Start, WitnessStart,
+    Agent, AgentState, AgentStatus, Asked, Extend, Final, LeftBehind, Phase, PhaseTo, Plan, Process,
+    SignalSeen, Start, WitnessStart,
 };
 use lastbeat_engine::{RunId, What};
 
@@ -67,7 +67,10 @@ pub(crate) fn acts(end: End, mode: Mode, chance: &mut Random) -> Vec<(u64, Act)>
             } else {
                 if end == End::Unclean {
                     let children = vec![(77, "helper".to_owned())];
-                    acts.push((takes, Act::Wit(What::LeftBehind(LeftBehind { children, ..LeftBehind::default() }))));
+                    acts.push((
+                        takes,
+                        Act::Wit(What::LeftBehind(LeftBehind { children, ..LeftBehind::default() })),
+                    ));
                 }
                 acts.push((takes, Act::Die));
             }
@@ -94,7 +97,10 @@ pub(crate) fn acts(end: End, mode: Mode, chance: &mut Random) -> Vec<(u64, Act)>
                 }
                 if linked {
                     let wait = if mode.witnessed() { 1 } else { wait };
-                    acts.push((wait, Act::Own(What::Asked(Asked { cause: again.clone(), deadline_ms: Some(STOP) }))));
+                    acts.push((
+                        wait,
+                        Act::Own(What::Asked(Asked { cause: again.clone(), deadline_ms: Some(STOP) })),
+                    ));
                 }
             }
             if linked {

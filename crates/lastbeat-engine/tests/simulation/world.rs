@@ -276,11 +276,18 @@ impl<'a> World<'a> {
         self.after(ms, Event::Act(run, 0));
     }
 
-    pub(crate) fn give_birth(&mut self, slot: usize, mode: Mode, parent: Option<u32>, same_as: Option<u32>) -> u32 {
+    pub(crate) fn give_birth(
+        &mut self,
+        slot: usize,
+        mode: Mode,
+        parent: Option<u32>,
+        same_as: Option<u32>,
+    ) -> u32 {
         let it = &self.script.slots[slot];
         let run = u32::try_from(self.lives.len()).unwrap_or(u32::MAX);
         self.places[slot].lives += 1;
-        let chance = Random::of(self.script.seed, 1_000 + u64::from(it.number) * 1_000 + self.places[slot].lives);
+        let chance =
+            Random::of(self.script.seed, 1_000 + u64::from(it.number) * 1_000 + self.places[slot].lives);
         let pid = same_as.map_or(run + 100, |older| self.lives[older as usize].pid);
         let pace = it.pace.filter(|_| parent.is_none() && mode.linked());
         let deed = Deed {
@@ -339,7 +346,9 @@ impl<'a> World<'a> {
             chance,
         });
         self.collector.expect(same_as);
-        self.note(|| format!("run {run} of w{slot:02} on h{} starts, {mode:?}, T {} ms", it.host, it.interval));
+        self.note(|| {
+            format!("run {run} of w{slot:02} on h{} starts, {mode:?}, T {} ms", it.host, it.interval)
+        });
         if mode.witnessed() {
             let voice = self.add_voice(run, Source::Witness);
             self.lives[run as usize].witness = Some(voice);
