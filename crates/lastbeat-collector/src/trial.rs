@@ -86,6 +86,16 @@ impl Trial {
         (status, serde_json::from_str(&body).unwrap())
     }
 
+    /// Sends an order, as an operator's program does; an answer without JSON is null.
+    pub(crate) async fn order(&self, method: Method, path: &str, body: impl ToString) -> (StatusCode, Value) {
+        let request = request(method, path)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        let (status, body) = self.send(request).await;
+        (status, serde_json::from_str(&body).unwrap_or_default())
+    }
+
     /// How often a code was given.
     pub(crate) fn rejected(&self, code: Code) -> u64 {
         self.parts.state.counters.rejected(code)

@@ -4,6 +4,7 @@
 //! often a fact comes (M5, I7). Each field is a first, a last, or a bounded set of firsts by `seq`.
 //! Invariant: it only collects. What the facts mean is said in [`crate::judge`].
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ pub struct Dossier {
     /// Its own start.
     pub start: Option<Stamped<Start>>,
     /// Its witness's account of the start.
-    pub witness_start: Option<Stamped<WitnessStart>>,
+    pub witness_start: Option<Box<Stamped<WitnessStart>>>,
     /// Its own word that it is ready.
     pub ready: Option<Stamped<()>>,
     /// Ready by the notify protocol.
@@ -54,7 +55,7 @@ pub struct Dossier {
     /// Signals to stop that its witness received, the first few.
     pub signals: BTreeMap<u64, Stamped<SignalSeen>>,
     /// The newest hang-up, or QUIT from a process, that its witness received: an ask only if it ends by it.
-    pub notice: Option<Stamped<SignalSeen>>,
+    pub notice: Option<Box<Stamped<SignalSeen>>>,
     /// Its extensions of the stop deadline, the first ones.
     pub extends: BTreeMap<u64, Stamped<Extend>>,
     /// The newest word on each step.
@@ -66,7 +67,7 @@ pub struct Dossier {
     /// The newest panic.
     pub panic: Option<Stamped<Panic>>,
     /// The final beat.
-    pub fin: Option<Stamped<Final>>,
+    pub fin: Option<Box<Stamped<Final>>>,
     /// The wait status.
     pub exit: Option<Stamped<Exit>>,
     /// The out-of-memory killer was at work.
@@ -233,15 +234,22 @@ fn stamp<T: Clone>(fact: &Fact, value: &T) -> Stamped<T> {
     Stamped { seq: fact.id.seq, taken: fact.taken, occurred: fact.occurred(), value: value.clone() }
 }
 
-fn first<T: Clone>(held: &mut Option<Stamped<T>>, fact: &Fact, value: &T) {
-    if held.as_ref().is_none_or(|held| fact.id.seq < held.seq) {
-        *held = Some(stamp(fact, value));
+/// What is rare and large lies in a box: a fleet is a million dossiers, most of them of runs that have only started.
+fn first<T: Clone, S>(held: &mut Option<S>, fact: &Fact, value: &T)
+where
+    S: Borrow<Stamped<T>> + From<Stamped<T>>,
+{
+    if held.as_ref().is_none_or(|held| fact.id.seq < held.borrow().seq) {
+        *held = Some(stamp(fact, value).into());
     }
 }
 
-fn last<T: Clone>(held: &mut Option<Stamped<T>>, fact: &Fact, value: &T) {
-    if held.as_ref().is_none_or(|held| fact.id.seq > held.seq) {
-        *held = Some(stamp(fact, value));
+fn last<T: Clone, S>(held: &mut Option<S>, fact: &Fact, value: &T)
+where
+    S: Borrow<Stamped<T>> + From<Stamped<T>>,
+{
+    if held.as_ref().is_none_or(|held| fact.id.seq > held.borrow().seq) {
+        *held = Some(stamp(fact, value).into());
     }
 }
 

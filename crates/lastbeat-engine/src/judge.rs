@@ -94,7 +94,7 @@ pub struct Verdict {
     /// Where it is in its life, with its ending inside.
     pub state: State,
     /// The stop that was asked, if one was.
-    pub ask: Option<Ask>,
+    pub ask: Option<Box<Ask>>,
 }
 
 impl Verdict {
@@ -127,7 +127,7 @@ pub fn judge(dossier: &Dossier, context: &Context, rules: &Rules) -> Verdict {
         Some(_) | None => dossier.exit.as_ref().or(context.inherited_exit.as_ref()),
     };
     let ask = ask(dossier, exit, context.windows.as_deref().unwrap_or_default(), rules);
-    let judge = Judge { dossier, context, rules, exit, ask: ask.as_ref() };
+    let judge = Judge { dossier, context, rules, exit, ask: ask.as_deref() };
     let state = match judge.ending() {
         Some(ending) => State::Ended(Box::new(ending)),
         None => judge.life(),
@@ -152,13 +152,18 @@ fn signal_number(signal: &str) -> Option<i32> {
 }
 
 /// Who asked first, and until when the stop may take; none when nobody asked.
-fn ask(dossier: &Dossier, exit: Option<&Stamped<Exit>>, windows: &[Window], rules: &Rules) -> Option<Ask> {
+fn ask(
+    dossier: &Dossier,
+    exit: Option<&Stamped<Exit>>,
+    windows: &[Window],
+    rules: &Rules,
+) -> Option<Box<Ask>> {
     let grace = dossier.told(|start| start.grace_ms);
     let own: Vec<_> = dossier.asks.values().filter(|ask| !ask.value.cause.is_done()).collect();
     // A notice (a hang-up, a QUIT that a process sent) may be a reload or a call for a thread dump. It is the ask
     // of a program that then ends within the grace; a hang-up also that of a client which declared no reload.
     let reloads = dossier.told(|start| start.reload.then_some(())).is_some();
-    let notice = dossier.notice.as_ref().filter(|notice| {
+    let notice = dossier.notice.as_deref().filter(|notice| {
         let hangup = notice.value.cause.signal.as_deref() == Some("SIGHUP");
         let within_ms = grace.unwrap_or(rules.stop_ms);
         let ended_by_it = exit.is_some_and(|exit| {
@@ -243,7 +248,7 @@ fn ask(dossier: &Dossier, exit: Option<&Stamped<Exit>>, windows: &[Window], rule
         Some(window) => Cause { signal: cause.signal, sender: cause.sender, ..window.cause() },
         None => cause,
     };
-    Some(Ask { cause, at, deadline: extended(dossier, deadline, rules), again })
+    Some(Box::new(Ask { cause, at, deadline: extended(dossier, deadline, rules), again }))
 }
 
 /// The announced stop or restart that a moment falls into. A run that started inside a restart's window is the one
@@ -551,7 +556,8 @@ impl Judge<'_> {
         if let Some(fin) = &dossier.fin {
             own.push(format!("final #{}", fin.seq));
         }
-        let seen = dossier.signals.values().next().or(dossier.notice.as_ref().filter(|_| self.ask.is_some()));
+        let seen =
+            dossier.signals.values().next().or(dossier.notice.as_deref().filter(|_| self.ask.is_some()));
         if let Some(seen) = seen {
             witness.push(format!("signal_seen #{}", seen.seq));
         }

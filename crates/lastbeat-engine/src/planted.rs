@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 
 use crate::alert::{Alert, AlertName, alerts};
+use crate::dossier::Dossier;
 use crate::ending::{Cause, CauseKind, Class, Severity, words};
 use crate::fact::{Deadline, Fact, Notify, PlanKind, What};
 use crate::judge::{Context, State, Successor};
@@ -177,8 +178,9 @@ impl Rules {
 /// Seam: a fact on its way into the dossier of a run.
 pub(crate) fn told<'a>(worker: &Worker, fact: &'a Fact, rules: &Rules) -> Cow<'a, Fact> {
     let Some(bug) = rules.planted else { return Cow::Borrowed(fact) };
-    let Some(run) = worker.run(fact.id.run) else { return Cow::Borrowed(fact) };
-    let gone = run.dossier.gone.as_ref().is_some_and(|gone| gone.value.is_some());
+    let nothing = Dossier::default();
+    let held = worker.run(fact.id.run).map_or(&nothing, |run| &run.dossier);
+    let gone = held.gone.as_ref().is_some_and(|gone| gone.value.is_some());
     let ignored = match &fact.what {
         What::Seen => bug == Bug::SeenIsIgnored,
         What::Final(_) => bug == Bug::LateFinalIsIgnored && gone,
@@ -197,7 +199,6 @@ pub(crate) fn told<'a>(worker: &Worker, fact: &'a Fact, rules: &Rules) -> Cow<'a
     if bug == Bug::AgeIsForgotten {
         wrong.age_ms = 0;
     }
-    let held = &run.dossier;
     match &mut wrong.what {
         What::Exit(_) if bug == Bug::ArrivalDecides => {
             wrong.id.seq = before(held.exit.as_ref().map(|it| it.seq));

@@ -47,7 +47,7 @@ use script::{Script, Size};
 use world::World;
 
 /// Worlds of minutes, and then of hours, that a wrong rule is played in until one of them complains.
-const WORLDS: [(Size, u64); 2] = [(Size::Small, 300), (Size::Full, 4)];
+const WORLDS: [(Size, u64); 2] = [(Size::Small, 300), (Size::Full, 40)];
 /// Cases that each law is asked.
 const CASES: u32 = 500;
 const FIGURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/figures/planted.md");

@@ -55,8 +55,7 @@ impl Keeper {
             }
             Order::Forget(forget) => {
                 let worker = known.roster.worker(&forget.service, &forget.worker);
-                let worker =
-                    worker.ok_or_else(|| Refusal::new(Code::NotFound, "there is no such worker"))?;
+                let worker = worker.ok_or_else(|| Refusal::new(Code::NotFound, "there is no such worker"))?;
                 if !worker.runs().all(Run::ended) {
                     return Err(Refusal::new(Code::RunOpen, "a run of this worker has not ended"));
                 }

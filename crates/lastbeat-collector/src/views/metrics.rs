@@ -67,7 +67,7 @@ fn of_workers(published: &Published) -> Vec<MetricFamily> {
         gauge("worker_interval_seconds", "How often the newest run of a worker means to beat.");
     let mut planned = gauge(
         "worker_planned_until_timestamp_seconds",
-        "Until when a worker is away as planned; no series when it promised nothing.",
+        "Until when a worker may be away as planned; no series when no plan or promise is open.",
     );
     let mut alerts = gauge("alerts", "1 while an alert is open.");
     let mut dropped = gauge("series_dropped", "1 when there are too many workers for a series each.");
@@ -81,8 +81,9 @@ fn of_workers(published: &Published) -> Vec<MetricFamily> {
             let labels = [names[0], names[1], ("state", condition.as_str())];
             state.add(&labels, flag(*condition == standing.condition));
         }
-        if let Some(due) = standing.back_by {
-            planned.add(&names, wall_seconds(published, due));
+        let open = worker.windows().iter().filter(|window| window.holds(now)).map(|window| window.until);
+        if let Some(until) = open.chain(standing.back_by).max() {
+            planned.add(&names, wall_seconds(published, until));
         }
         let Some(run) = worker.current() else { continue };
         let (version, host, environment) = (run.version(), run.host(), run.environment());

@@ -115,6 +115,91 @@ async fn promtool_finds_nothing_to_say_about_the_metrics() {
     trial.until(|snapshot| !snapshot.roster.counts().shutdown_durations.is_empty()).await;
     let (_, text) = trial.get("/metrics").await;
     assert!(text.contains("lastbeat_shutdown_duration_seconds_bucket"));
+    promtool_is_content(&text);
+}
+
+/// The collector's own fact, put into the journal of a collector that is not there.
+fn journaled(trial: &Trial, seq: u64, signal: &Value) {
+    let journal = rusqlite::Connection::open(trial.config.data_dir.join("journal.sqlite3")).unwrap();
+    let id = trial.parts.state.identity.id.as_u128().to_be_bytes();
+    let now = trial.parts.state.clock.now().as_millis().cast_signed();
+    journal
+        .execute(
+            "INSERT INTO facts (run_id, source, seq, service, worker, taken_ms, age_ms, live, signal_json)
+             VALUES (?1, 'observer', ?2, 'lastbeat', 'collector', ?3, 0, 0, ?4)",
+            rusqlite::params![id, seq.cast_signed(), now, signal.to_string()],
+        )
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_mass_silence_of_the_most_members_is_replayed_and_its_alert_has_no_worker() {
+    let trial = Trial::new().await;
+    let members: Vec<_> = (0..4_096).map(run).collect();
+    journaled(&trial, 1, &json!({ "type": "mass_silence", "members": members, "of": 5_000 }));
+    let trial = Trial::in_dir(trial.stop().await).await;
+    assert_eq!(trial.parts.state.counters.unreadable_rows.get(), 0);
+    let (_, alerts) = trial.get("/v1/alerts").await;
+    let alerts: Value = serde_json::from_str(&alerts).unwrap();
+    let alert = &alerts["alerts"][0];
+    assert_eq!(
+        (&alert["name"], &alert["service"], &alert["worker"], &alert["because"]),
+        (&json!("LastbeatObserverOrNetwork"), &Value::Null, &Value::Null, &json!("4096 of 5000 silent"))
+    );
+    let (_, text) = trial.get("/metrics").await;
+    let series =
+        r#"lastbeat_alerts{name="LastbeatObserverOrNetwork",severity="page",service="",worker="",host=""} 1"#;
+    assert!(text.lines().any(|line| line == series), "{text}");
+    promtool_is_content(&text);
+}
+
+#[tokio::test]
+async fn a_host_that_booted_anew_has_one_alert_by_its_name() {
+    let trial = Trial::new().await;
+    let start = |boot: &str| json!({ "type": "start", "host": "h1", "boot_id": boot });
+    let mut other = envelope(run(2), "self", 1, start("a"));
+    other["worker"] = json!("second");
+    let after = envelope(run(3), "self", 1, start("b"));
+    trial.post(json!([envelope(run(1), "self", 1, start("a")), other])).await;
+    // A moment later: a boot is another one by a later start.
+    let begun = trial.parts.state.clock.now();
+    while trial.parts.state.clock.now() <= begun {
+        tokio::task::yield_now().await;
+    }
+    trial.post(after).await;
+    let (_, alerts) = trial.get("/v1/alerts").await;
+    let alerts: Value = serde_json::from_str(&alerts).unwrap();
+    let hosts: Vec<_> = alerts["alerts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (&it["name"], &it["service"], &it["host"]))
+        .collect();
+    assert_eq!(hosts, [(&json!("LastbeatHostRebooted"), &Value::Null, &json!("h1"))], "{alerts}");
+    let (_, page) = trial.get("/").await;
+    assert!(page.contains("host h1"), "{page}");
+    promtool_is_content(&trial.get("/metrics").await.1);
+}
+
+#[tokio::test]
+async fn a_worker_is_planned_until_its_window_ends_and_a_plan_that_ended_leaves_no_series() {
+    let trial = with_two_workers().await;
+    let plan =
+        json!({ "kind": "restart", "service": "trader", "worker": "main", "for": "10m", "why": "new" });
+    let (_, plan) = trial.order(axum::http::Method::POST, "/v1/plans", plan).await;
+    let until: jiff::Timestamp = plan["until"].as_str().unwrap().parse().unwrap();
+    let series = r#"lastbeat_worker_planned_until_timestamp_seconds{service="trader",worker="main"} "#;
+    let (_, text) = trial.get("/metrics").await;
+    let shown = text.lines().find_map(|line| line.strip_prefix(series)).expect("while it is open");
+    let shown_ms = shown.parse::<f64>().unwrap() * 1_000.0;
+    assert!((shown_ms - until.as_duration().as_secs_f64() * 1_000.0).abs() < 1.0, "{shown}");
+    promtool_is_content(&text);
+    let path = format!("/v1/plans/{}", plan["id"].as_str().unwrap());
+    trial.order(axum::http::Method::DELETE, &path, "").await;
+    assert!(!trial.get("/metrics").await.1.contains("planned_until"));
+}
+
+fn promtool_is_content(text: &str) {
     let checker = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())

@@ -1,6 +1,6 @@
 //! Campaigns: many worlds on all cores, and the smallest world of a failing seed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -25,6 +25,29 @@ pub(crate) struct Outcome {
     pub(crate) sums: Sums,
     /// The failure with the lowest seed.
     pub(crate) first: Option<Failure>,
+    /// Of each sort of complaint how many there were, and the one with the lowest seed.
+    pub(crate) sorts: BTreeMap<String, (usize, Failure)>,
+}
+
+impl Outcome {
+    fn complain(&mut self, failure: Failure) {
+        let sort = sort_of(&failure.complaint).join(" ");
+        let known = self.sorts.entry(sort).or_insert_with(|| (0, failure.clone()));
+        known.0 += 1;
+        self.first.get_or_insert(failure);
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.sums.add(other.sums);
+        self.first = self.first.take().into_iter().chain(other.first).min_by_key(|failure| failure.seed);
+        for (sort, (count, failure)) in other.sorts {
+            let known = self.sorts.entry(sort).or_insert_with(|| (0, failure.clone()));
+            known.0 += count;
+            if failure.seed < known.1.seed {
+                known.1 = failure;
+            }
+        }
+    }
 }
 
 /// Plays one world.
@@ -45,9 +68,9 @@ pub(crate) fn campaign(seeds: Range<u64>, size: Size, rules: &Rules, stop_at_fir
             let told = play(seed, size, &BTreeSet::new(), rules, false);
             let complaints = oracle::complaints(&told);
             outcome.sums.add_world(seed, &told, &complaints);
-            if let Some(complaint) = complaints.into_iter().next() {
-                outcome.first.get_or_insert(Failure { seed, complaint });
-                stop.fetch_or(stop_at_first, Ordering::Relaxed);
+            stop.fetch_or(stop_at_first && !complaints.is_empty(), Ordering::Relaxed);
+            for complaint in complaints {
+                outcome.complain(Failure { seed, complaint });
             }
         }
         outcome
@@ -62,8 +85,7 @@ pub(crate) fn campaign(seeds: Range<u64>, size: Size, rules: &Rules, stop_at_fir
     });
     let mut all = Outcome::default();
     for outcome in outcomes {
-        all.sums.add(outcome.sums);
-        all.first = all.first.into_iter().chain(outcome.first).min_by_key(|failure| failure.seed);
+        all.add(outcome);
     }
     all
 }

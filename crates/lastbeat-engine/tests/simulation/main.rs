@@ -118,13 +118,18 @@ fn a_campaign() {
     let (hours, seeds) =
         (number("LASTBEAT_SIM_HOURS").unwrap_or(0), number("LASTBEAT_SIM_SEEDS").unwrap_or(SEEDS));
     let outcome = simulate(hours, seeds, size);
-    if let Some(failure) = &outcome.first {
-        panic!(
-            "{} violations; the first:\n{}",
-            outcome.sums.violations,
-            report(failure, size, &Rules::default())
-        );
+    let Some(first) = &outcome.first else { return };
+    let every = number("LASTBEAT_SIM_EVERY").is_some();
+    for (sort, (count, failure)) in &outcome.sorts {
+        println!("{count} of {sort} The first, seed {}: {}", failure.seed, failure.complaint);
+        if every {
+            println!("{}\n", report(failure, size, &Rules::default()));
+        }
     }
+    if !every {
+        println!("\n{}", report(first, size, &Rules::default()));
+    }
+    panic!("{} violations", outcome.sums.violations);
 }
 
 /// Plays on until both the hours and the seeds are reached, and says how far it is every few seconds.
@@ -136,8 +141,7 @@ fn simulate(hours: u64, seeds: u64, size: Size) -> Outcome {
         let until = if next < seeds { seeds.min(next + ROUND) } else { next + ROUND };
         let round = campaign(next..until, size, &Rules::default(), false);
         next = until;
-        all.sums.add(round.sums);
-        all.first = all.first.or(round.first);
+        all.add(round);
         if told.elapsed().as_secs() >= 5 {
             told = now();
             let (spent, sums) = (began.elapsed().as_secs_f64(), &all.sums);

@@ -215,7 +215,6 @@ pub(crate) struct Script {
     pub(crate) seed: u64,
     pub(crate) slots: Vec<Slot>,
     pub(crate) hosts: usize,
-    pub(crate) services: usize,
     pub(crate) troubles: Vec<Trouble>,
     /// When it ends, rest included.
     pub(crate) until: u64,
@@ -313,7 +312,6 @@ impl Draw {
             seed: self.seed,
             slots: self.slots,
             hosts: self.hosts,
-            services: self.services,
             troubles,
             until: DAWN + self.played + REST,
             lag: self.chance.pick(&[0, 20, 200]),
