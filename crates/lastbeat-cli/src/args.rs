@@ -47,6 +47,10 @@ pub(crate) enum Verb {
     Status(Status),
     /// Tell the story of one ending: was it an error, who asked, what was cleaned up
     Explain(Explain),
+    /// Announce planned work: a restart, a stop, maintenance; end it, list it
+    Plan(Plan),
+    /// Take a worker that is gone off the list, with its alerts
+    Forget(Forget),
     /// See workers live, stop, restart, break a promise, panic and get killed
     #[cfg(feature = "collector")]
     Demo(Demo),
@@ -193,6 +197,118 @@ pub(crate) struct Explain {
     pub(crate) subject: Subject,
     #[command(flatten)]
     pub(crate) reading: Reading,
+}
+
+/// `lastbeat plan`
+#[derive(Debug, clap::Args)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  lastbeat plan restart shop/api --for 5m --why \"new release\" --deploy 42
+  lastbeat plan stop shop --for 30m --why \"moving house\"
+  lastbeat plan maintenance shop/db --for 2h --why \"new disk\"
+  lastbeat plan list
+  lastbeat plan end 3f9a1c0b7d42
+
+A plan asks nobody to stop: it says that who stops does so as planned. It excuses
+a stop, not a death: only maintenance keeps a kill or a crash from paging, and
+what is still down when it ends alerts once.
+
+Environment:
+  LASTBEAT_COLLECTOR  the collector to tell (default: http://127.0.0.1:5278)
+  NO_COLOR            not empty: no colour"
+)]
+pub(crate) struct Plan {
+    #[command(subcommand)]
+    pub(crate) verb: PlanVerb,
+}
+
+/// The verbs of `lastbeat plan`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PlanVerb {
+    /// Processes stop, and are back before the window ends
+    #[command(after_help = "\
+Examples:
+  lastbeat plan restart shop/api --for 5m --why \"new release\" --deploy 42
+  lastbeat plan restart shop --for 10m --why \"new kernel\"   every worker of shop")]
+    Restart(Announce),
+    /// Processes stop
+    #[command(after_help = "\
+Examples:
+  lastbeat plan stop shop --for 30m --why \"moving house\"")]
+    Stop(Announce),
+    /// Somebody is at work: what happens is shown, and alerts only if it is still down at the end
+    #[command(after_help = "\
+Examples:
+  lastbeat plan maintenance shop/db --for 2h --why \"new disk\"")]
+    Maintenance(Announce),
+    /// End a plan now
+    #[command(after_help = "\
+Examples:
+  lastbeat plan end 3f9a1c0b7d42
+
+Exits 0 also when it was over already, 1 when there is no such plan.")]
+    End(PlanEnd),
+    /// Show what is planned, and what was within the last day
+    #[command(after_help = "\
+Examples:
+  lastbeat plan list
+  lastbeat plan list --json")]
+    List(Reading),
+}
+
+/// What is planned.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Announce {
+    /// A whole service, or one worker of it
+    #[arg(value_name = "SERVICE[/WORKER]")]
+    pub(crate) target: Selection,
+    /// How long from now (90s, 10m, 2h; at most 720h)
+    #[arg(long = "for", value_name = "TIME", value_parser = window)]
+    pub(crate) window: Duration,
+    /// Why, for those who read it later
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) why: String,
+    /// The deployment it belongs to: the cause of every stop inside
+    #[arg(long, value_name = "ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) deploy: Option<String>,
+    /// Who announces it [default: the user and the host, as far as they are known]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) who: Option<String>,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+}
+
+/// `lastbeat plan end`
+#[derive(Debug, clap::Args)]
+pub(crate) struct PlanEnd {
+    /// The plan, as `lastbeat plan list` names it
+    #[arg(value_name = "ID")]
+    pub(crate) id: Name,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+}
+
+/// `lastbeat forget`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lastbeat forget shop/api
+
+Exits 0, or 1 while a run of it has not ended and when it is not known; 4 when no
+collector answers. Its facts stay in the journal; it is back as soon as it reports.
+
+Environment:
+  LASTBEAT_COLLECTOR  the collector to tell (default: http://127.0.0.1:5278)")]
+pub(crate) struct Forget {
+    /// The worker
+    #[arg(value_name = "SERVICE/WORKER")]
+    pub(crate) worker: WorkerPath,
+    /// The collector to tell
+    #[arg(long, value_name = "URL", env = "LASTBEAT_COLLECTOR", default_value = DEFAULT_COLLECTOR)]
+    pub(crate) collector: String,
 }
 
 /// `lastbeat demo`
@@ -342,6 +458,16 @@ fn promise(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The longest window that can be planned.
+const WINDOW_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+fn window(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        window if (Duration::from_secs(1)..=WINDOW_MAX).contains(&window) => Ok(window),
+        _ => Err("work is planned for 1s to 720h".into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -361,6 +487,8 @@ mod tests {
         assert!(duration("30").is_err());
         assert!(duration("-1s").is_err());
         assert!(promise("0s").is_err());
+        assert!(window("1s").is_ok() && window("720h").is_ok());
+        assert!(window("999ms").is_err() && window("721h").is_err());
     }
 
     #[cfg(feature = "collector")]
@@ -396,7 +524,9 @@ mod tests {
 
     #[test]
     fn every_verb_shows_examples() {
-        for verb in Args::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        let command = Args::command();
+        let below = command.get_subcommands().flat_map(|verb| verb.get_subcommands());
+        for verb in command.get_subcommands().chain(below).filter(|verb| !verb.is_hide_set()) {
             let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Examples:"), "{} has none", verb.get_name());
         }

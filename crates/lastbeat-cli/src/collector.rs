@@ -1,4 +1,4 @@
-//! Reading a collector over HTTP: one agent with time limits, its refusals shown as they were said.
+//! Talking to a collector over HTTP: one agent with time limits, its refusals shown as they were said.
 
 use std::time::Duration;
 
@@ -48,12 +48,28 @@ impl Collector {
 
     /// Asks for one path and takes the answer apart.
     pub(crate) fn get(&self, path: &str) -> Result<Value, Failure> {
-        let what = || format!("cannot read {}{path}", self.base);
-        let mut response = self
-            .agent
-            .get(format!("{}{path}", self.base))
-            .call()
-            .map_err(|error| self.unreachable(&error))?;
+        let url = format!("{}{path}", self.base);
+        self.answer(&format!("cannot read {url}"), self.agent.get(&url).call())
+    }
+
+    /// Orders something.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.base);
+        self.answer(&format!("cannot post to {url}"), self.agent.post(&url).send_json(body))
+    }
+
+    /// Takes an order back.
+    pub(crate) fn delete(&self, path: &str) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.base);
+        self.answer(&format!("cannot delete {url}"), self.agent.delete(&url).call())
+    }
+
+    fn answer(
+        &self,
+        what: &str,
+        sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<Value, Failure> {
+        let mut response = sent.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         let body = response
             .body_mut()
@@ -63,17 +79,21 @@ impl Collector {
             .map_err(|error| self.unreachable(&error))?;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| {
-                Failure::failed(what(), format!("the answer is not one of a lastbeat collector: {error}"))
+                Failure::failed(what, format!("the answer is not one of a lastbeat collector: {error}"))
             });
         }
         Err(match serde_json::from_slice::<ErrorBody>(&body) {
             Ok(ErrorBody { error }) => {
                 // What is known is listed by a verb as well; all other hints are the collector's own.
-                let hint =
-                    if error.code == Code::NotFound.as_str() { "lastbeat status".into() } else { error.hint };
-                Failure::failed(what(), format!("{} ({})", error.message, error.code)).hint(hint)
+                let code = Code::ALL.iter().find(|code| code.as_str() == error.code);
+                let hint = match code {
+                    Some(Code::NotFound) => "lastbeat status".into(),
+                    Some(Code::UnknownPlan) => "lastbeat plan list".into(),
+                    _ => error.hint,
+                };
+                Failure::failed(what, format!("{} ({})", error.message, error.code)).hint(hint)
             }
-            Err(_) => Failure::failed(what(), format!("the answer is HTTP {status}"))
+            Err(_) => Failure::failed(what, format!("the answer is HTTP {status}"))
                 .hint(format!("is there another program at {}?", self.base)),
         })
     }

@@ -106,7 +106,7 @@ impl Class {
         self.as_str().replace('_', " ")
     }
 
-    /// Whether a restart promise made with such an ending holds (: a crash or timeout pages at once).
+    /// Whether a restart promise made with such an ending holds (a crash or timeout pages at once).
     #[must_use]
     pub const fn keeps_its_promise(self) -> bool {
         matches!(self, Self::Completed | Self::Shutdown | Self::ShutdownDegraded | Self::ShutdownAborted)

@@ -274,7 +274,7 @@ fn extended(dossier: &Dossier, deadline: Moment, rules: &Rules) -> Moment {
     let (mut deadline, mut left_ms, mut before) = (deadline, rules.extend_total_ms, (None, None));
     for extend in dossier.extends.values() {
         let at_work = (extend.value.step.as_ref(), extend.value.counter);
-        if extend.taken <= deadline && at_work != before {
+        if extend.occurred <= deadline && at_work != before {
             let by_ms = extend.value.by_ms.min(rules.extend_max_ms).min(left_ms);
             (deadline, left_ms, before) = (deadline.plus(by_ms), left_ms - by_ms, at_work);
         }

@@ -31,7 +31,7 @@ impl Window {
         *self.plan.service == *service && self.plan.worker.as_ref().is_none_or(|one| **one == *worker)
     }
 
-    /// Whether it announces that processes are stopped (: it asks nobody itself).
+    /// Whether it announces that processes are stopped (it asks nobody itself).
     #[must_use]
     pub const fn announces_a_stop(&self) -> bool {
         match self.plan.kind {

@@ -181,46 +181,34 @@ pub(crate) fn told<'a>(worker: &Worker, fact: &'a Fact, rules: &Rules) -> Cow<'a
     let nothing = Dossier::default();
     let held = worker.run(fact.id.run).map_or(&nothing, |run| &run.dossier);
     let gone = held.gone.as_ref().is_some_and(|gone| gone.value.is_some());
-    let ignored = match &fact.what {
-        What::Seen => bug == Bug::SeenIsIgnored,
-        What::Final(_) => bug == Bug::LateFinalIsIgnored && gone,
-        What::Exit(_) => bug == Bug::LateExitIsIgnored && gone,
-        What::Extend(_) => bug == Bug::ExtensionIsIgnored,
-        _ => false,
-    };
-    let mut wrong = fact.clone();
+    let says_nothing = || What::Notify(Notify::default());
     let seq = fact.id.seq;
-    let before = |held: Option<u64>| held.map_or(seq, |held| held.saturating_sub(1).min(seq));
-    let after = |held: Option<u64>| held.map_or(seq, |held| held.saturating_add(1).max(seq));
-    if ignored {
-        // Says nothing.
-        wrong.what = What::Notify(Notify::default());
-    }
-    if bug == Bug::AgeIsForgotten {
-        wrong.age_ms = 0;
-    }
-    match &mut wrong.what {
-        What::Exit(_) if bug == Bug::ArrivalDecides => {
-            wrong.id.seq = before(held.exit.as_ref().map(|it| it.seq));
+    let before = |first: Option<u64>| first.map_or(seq, |first| seq.min(first.saturating_sub(1)));
+    let after = |last: Option<u64>| last.map_or(seq, |last| seq.max(last.saturating_add(1)));
+    let mut wrong = fact.clone();
+    match (bug, &mut wrong.what) {
+        (Bug::SeenIsIgnored, What::Seen) | (Bug::ExtensionIsIgnored, What::Extend(_)) => {
+            wrong.what = says_nothing();
         }
-        What::Final(_) if bug == Bug::ArrivalDecides => {
-            wrong.id.seq = before(held.fin.as_ref().map(|it| it.seq));
+        (Bug::LateFinalIsIgnored, What::Final(_)) | (Bug::LateExitIsIgnored, What::Exit(_)) if gone => {
+            wrong.what = says_nothing();
         }
-        What::Stopped | What::Continued if bug == Bug::ArrivalDecides => {
+        (Bug::ArrivalDecides, What::Exit(_)) => wrong.id.seq = before(held.exit.as_ref().map(|it| it.seq)),
+        (Bug::ArrivalDecides, What::Final(_)) => wrong.id.seq = before(held.fin.as_ref().map(|it| it.seq)),
+        (Bug::ArrivalDecides, What::Stopped | What::Continued) => {
             wrong.id.seq = after(held.held.as_ref().map(|it| it.seq));
         }
-        What::Asked(_) if bug == Bug::RepeatCounts && held.asks.contains_key(&seq) => {
-            wrong.id.seq = seq + (1 << 32);
+        (Bug::RepeatCounts, What::Asked(_)) if held.asks.contains_key(&seq) => wrong.id.seq += 1 << 32,
+        (Bug::RepeatCounts, What::SignalSeen(_)) if held.signals.contains_key(&seq) => {
+            wrong.id.seq += 1 << 32;
         }
-        What::SignalSeen(_) if bug == Bug::RepeatCounts && held.signals.contains_key(&seq) => {
-            wrong.id.seq = seq + (1 << 32);
-        }
-        What::Final(fin) if bug == Bug::PromiseRunsFromReceipt => {
+        (Bug::PromiseRunsFromReceipt, What::Final(fin)) => {
             fin.back_within_ms = fin.back_within_ms.map(|within_ms| within_ms + fact.age_ms);
         }
-        What::Extend(extend) if bug == Bug::ExtensionNeedsNoProgress => extend.counter = Some(seq),
-        What::Expired(expired) if bug == Bug::ExpiryIsDatedAtTheWakeUp => expired.due = fact.taken,
-        _ => {}
+        (Bug::ExtensionNeedsNoProgress, What::Extend(extend)) => extend.counter = Some(seq),
+        (Bug::ExpiryIsDatedAtTheWakeUp, What::Expired(expired)) => expired.due = fact.taken,
+        (Bug::AgeIsForgotten, _) => wrong.age_ms = 0,
+        (_, _) => {}
     }
     Cow::Owned(wrong)
 }
@@ -267,29 +255,27 @@ pub(crate) fn judged(run: &mut Run, context: &Context, rules: &Rules) {
     let announced = [PlanKind::Stop, PlanKind::Restart]
         .into_iter()
         .any(|kind| holding(context.windows.as_deref().unwrap_or_default(), kind, ending.at).is_some());
-    let right = ending.class;
-    ending.class = match right {
-        _ if bug == Bug::ExitZeroIsCompleted && code == Some(0) => Class::Completed,
-        _ if bug == Bug::SuccessorUndoesADeath && ending.expired.is_some() && context.successor.is_some() => {
-            Class::Superseded
-        }
-        Class::Shutdown if bug == Bug::StatusAloneDecides && ending.exit.is_some() && code != Some(0) => {
-            Class::Crashed
-        }
-        Class::ShutdownTimeout if bug == Bug::KillAfterAskIsKilled && asked && ending.exit.is_some() => {
-            Class::Killed
-        }
-        Class::OomKilled if bug == Bug::OomIsKilled => Class::Killed,
-        Class::Watchdog if bug == Bug::WatchdogIsKilled => Class::Killed,
-        Class::ShutdownDegraded if bug == Bug::UncleanIsClean => Class::Shutdown,
-        Class::ShutdownAborted if bug == Bug::ForcedIsUnclean => Class::ShutdownDegraded,
-        Class::StartFailed if bug == Bug::StartFailedIsCrashed => Class::Crashed,
-        Class::Killed if bug == Bug::PlanExcusesKill && announced => Class::Shutdown,
-        right => right,
-    };
-    if bug == Bug::LossIsDatedByMemory && right == Class::Lost {
+    if bug == Bug::LossIsDatedByMemory && ending.class == Class::Lost {
         ending.at = last_seen;
     }
+    ending.class = match (bug, ending.class) {
+        (Bug::ExitZeroIsCompleted, _) if code == Some(0) => Class::Completed,
+        (Bug::SuccessorUndoesADeath, _) if ending.expired.is_some() && context.successor.is_some() => {
+            Class::Superseded
+        }
+        (Bug::StatusAloneDecides, Class::Shutdown) if ending.exit.is_some() && code != Some(0) => {
+            Class::Crashed
+        }
+        (Bug::KillAfterAskIsKilled, Class::ShutdownTimeout) if asked && ending.exit.is_some() => {
+            Class::Killed
+        }
+        (Bug::OomIsKilled, Class::OomKilled) | (Bug::WatchdogIsKilled, Class::Watchdog) => Class::Killed,
+        (Bug::UncleanIsClean, Class::ShutdownDegraded) => Class::Shutdown,
+        (Bug::ForcedIsUnclean, Class::ShutdownAborted) => Class::ShutdownDegraded,
+        (Bug::StartFailedIsCrashed, Class::StartFailed) => Class::Crashed,
+        (Bug::PlanExcusesKill, Class::Killed) if announced => Class::Shutdown,
+        (_, right) => right,
+    };
     if bug == Bug::WitnessNamesNobody && !linked && asked {
         ending.cause = Some(Cause::of(CauseKind::Unknown));
     }

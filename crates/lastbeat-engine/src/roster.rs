@@ -142,7 +142,7 @@ impl Roster {
         let worker = Arc::make_mut(&mut self.workers[slot]);
         let known = worker.run_mut(run)?;
         let was_closed = known.hot.closed.is_some();
-        known.hear(source, at);
+        known.hear(source, at, &self.rules);
         let gone = known.is_thought_gone();
         if self.guard.open().is_some() {
             self.guard.heard(run, known.host_name());
@@ -477,17 +477,13 @@ impl Roster {
                 Arc::make_mut(&mut self.workers[slot]).looked();
             }
             if let Some((due, run, which)) = next {
-                let mut expired = self.host_of_the_silent(slot, run, which, due, now);
-                if expired.is_empty() {
-                    expired.push((slot, self.expiry(slot, run, which, due)));
-                }
-                for (slot, expiry) in expired {
-                    proposals.push(expiry);
-                    // It stays out until the proposal is stepped, which schedules it anew.
-                    if let Some(due) = self.due_of[slot].take() {
-                        self.due.remove(&(due, slot));
-                    }
-                }
+                let host_is_gone = which == Deadline::Silence && self.whole_host_is_silent(slot, run, now);
+                let which = if host_is_gone { Deadline::Host } else { which };
+                let last_seen = self.workers[slot].run(run).map(|run| run.last_sign(which, &self.rules));
+                proposals.push(self.propose(slot, run, What::Expired(Expired { which, due, last_seen })));
+                // It stays out until the proposal is stepped, which schedules it anew.
+                self.due.remove(&(moment, slot));
+                self.due_of[slot] = None;
             } else if self.workers[slot].leaves_at(&self.rules).is_some_and(|leaves| leaves <= now) {
                 let (service, worker) = (&self.workers[slot].service, &self.workers[slot].worker);
                 let forget = Forget { service: Arc::clone(service), worker: Arc::clone(worker) };
@@ -501,35 +497,25 @@ impl Roster {
         proposals
     }
 
-    fn expiry(&self, slot: Slot, run: RunId, which: Deadline, due: Moment) -> Proposal {
-        let last_seen = self.workers[slot].run(run).map(|run| run.last_sign(which, &self.rules));
-        self.propose(slot, run, What::Expired(Expired { which, due, last_seen }))
-    }
-
-    /// The expiries of all open runs of a host, when one of them comes to its silence timeout and at least two
-    /// are silent, all of them with their witnesses. A link that closed shows that the host was still there.
-    fn host_of_the_silent(
-        &self,
-        slot: Slot,
-        run: RunId,
-        which: Deadline,
-        due: Moment,
-        now: Moment,
-    ) -> Vec<(Slot, Proposal)> {
-        let silent = self.workers[slot].run(run).filter(|_| which == Deadline::Silence);
-        let Some(host) = silent.filter(|run| run.rebooted.is_none()).and_then(Run::host_name) else {
-            return Vec::new();
-        };
-        let open: Vec<(Slot, &Run)> = self
+    /// Whether a run that comes to its silence timeout lost its host: at least two runs of it were open, and all are
+    /// silent with their witnesses. A link that closed shows that the host was still there.
+    fn whole_host_is_silent(&self, slot: Slot, run: RunId, now: Moment) -> bool {
+        let run = self.workers[slot].run(run).filter(|run| run.rebooted.is_none());
+        let Some(host) = run.and_then(Run::host_name) else { return false };
+        let of_host = self
             .hosts
             .workers(host)
-            .flat_map(|slot| self.workers[slot].runs.iter().map(move |run| (slot, run)))
-            .filter(|(_, run)| run.host_name() == Some(host) && !run.ended() && run.dossier.fin.is_none())
-            .collect();
-        if open.len() < 2 || !open.iter().all(|(_, run)| run.is_plainly_silent(now, &self.rules)) {
-            return Vec::new();
+            .flat_map(|slot| &self.workers[slot].runs)
+            .filter(|run| run.host_name() == Some(host) && run.dossier.fin.is_none());
+        let (mut many, mut silent) = (0, 0);
+        for run in of_host {
+            let went_with_it = run.verdict.class() == Some(Class::HostLost);
+            if went_with_it || !run.ended() {
+                many += 1;
+                silent += usize::from(went_with_it || run.is_plainly_silent(now, &self.rules));
+            }
         }
-        open.into_iter().map(|(slot, run)| (slot, self.expiry(slot, run.id, Deadline::Host, due))).collect()
+        many >= 2 && silent == many
     }
 
     /// A mass silence, if half of the fleet is silent now; in pieces, for a fact is bounded.

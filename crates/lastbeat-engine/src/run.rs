@@ -103,6 +103,8 @@ pub(crate) struct Hot {
     pub(crate) closed: Option<Moment>,
     /// The observer's last absence, when this run was open then.
     pub(crate) away: Option<Away>,
+    /// When it was last heard again after it had been out of reach.
+    reached: Option<Moment>,
     /// The sign of life after which it was looked at whether many are silent.
     looked: Option<Moment>,
 }
@@ -161,6 +163,7 @@ impl Run {
                 closed: None,
                 away: None,
                 looked: None,
+                reached: None,
             },
             observer_seq: 0,
             first_heard: heard,
@@ -460,7 +463,11 @@ impl Run {
         crate::planted::judged(self, context, rules);
     }
 
-    pub(crate) fn hear(&mut self, source: Source, at: Moment) {
+    pub(crate) fn hear(&mut self, source: Source, at: Moment, rules: &Rules) {
+        let late_ms = self.interval_ms(rules).saturating_mul(rules.overdue_intervals);
+        if self.hot.closed.is_some() || at.since(self.hot.last_seen) > late_ms {
+            self.hot.reached = Some(at);
+        }
         self.hot.last_seen = self.hot.last_seen.max(at);
         self.hot.closed = None;
         match source {
@@ -487,9 +494,10 @@ impl Run {
         if self.ended() || !at_work || self.suspended_since().is_some() {
             return None;
         }
-        // Who was away, or stopped in state T, could see or show nothing.
+        // Who was away, in state T or out of reach could see or show nothing.
         let resumed = self.dossier.held.as_ref().filter(|held| !held.value).map(|held| held.taken);
-        let watched = resumed.max(self.hot.away.map(|away| away.to)).unwrap_or_default();
+        let watched =
+            resumed.max(self.hot.away.map(|away| away.to)).max(self.hot.reached).unwrap_or_default();
         let agents = self.dossier.agents.values().filter_map(|agent| {
             let AgentStatus::Alive(AgentState::Starting | AgentState::Running | AgentState::Stuck) =
                 agent.value.status

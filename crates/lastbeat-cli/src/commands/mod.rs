@@ -6,7 +6,9 @@ mod demo;
 #[cfg(feature = "collector")]
 mod demo_worker;
 mod explain;
+mod forget;
 mod phrase;
+mod plan;
 mod run;
 #[cfg(feature = "collector")]
 mod serve;
@@ -29,6 +31,8 @@ pub(crate) fn dispatch(verb: Verb) -> Result<Answer, Failure> {
         Verb::Run(typed) => run::run(typed),
         Verb::Status(typed) => status::status(&typed),
         Verb::Explain(typed) => explain::explain(&typed),
+        Verb::Plan(typed) => plan::plan(&typed),
+        Verb::Forget(typed) => forget::forget(&typed),
         #[cfg(feature = "collector")]
         Verb::Demo(typed) => demo::demo(&typed),
         #[cfg(feature = "collector")]

@@ -35,6 +35,50 @@ fn the_real_port_is_printed_and_a_stop_is_a_success() {
 }
 
 #[test]
+fn what_is_planned_is_listed_until_its_end_and_a_refusal_is_exit_1() {
+    let stand = Stand::new();
+    let (child, line) = serve(&stand, &[]);
+    let url = line.strip_prefix("lastbeat is at ").expect("the first line says where it is").to_owned();
+    let told = |arguments: &[&str]| {
+        let mut command = stand.lastbeat(arguments);
+        command.env("LASTBEAT_COLLECTOR", &url).env("USER", "anna").env_remove("SUDO_USER");
+        output(command)
+    };
+    assert!(text(&told(&["plan", "list"]).stdout).starts_with("Nothing is planned"));
+    let made = told(&["plan", "restart", "shop/api", "--for=5m", "--why=new release", "--deploy=42"]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let said = text(&made.stdout);
+    assert!(said.starts_with("planned: restart of shop/api until "), "{said}");
+    let id = said.trim_end().rsplit(' ').next().expect("the command that ends it").to_owned();
+
+    let list = text(&told(&["plan", "list"]).stdout);
+    for word in ["◷", &id, "restart", "shop/api", "42", "anna@", "new release"] {
+        assert!(list.contains(word), "{word}: {list}");
+    }
+    let list = text(&told(&["plan", "list", "--json"]).stdout);
+    assert!(list.contains(r#""state":"open""#) && list.contains(r#""v":1"#), "{list}");
+
+    for _ in 0..2 {
+        let over = told(&["plan", "end", &id]);
+        assert_eq!(over.status.code(), Some(0), "{}", text(&over.stderr));
+        assert!(text(&over.stdout).starts_with("over: restart of shop/api since "), "{}", text(&over.stdout));
+    }
+    assert!(text(&told(&["plan", "list"]).stdout).contains('□'));
+
+    for (arguments, code, hint) in [
+        (&["plan", "end", "nosuch"][..], "unknown_plan", "lastbeat plan list"),
+        (&["forget", "shop/api"], "not_found", "lastbeat status"),
+    ] {
+        let refused = told(arguments);
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("({code})")) && said.ends_with(&format!("hint: {hint}\n")), "{said}");
+    }
+    send(child.id(), Signal::TERM);
+    assert_eq!(finish(child).status.code(), Some(0));
+}
+
+#[test]
 fn a_collector_that_cannot_open_its_journal_says_so_and_not_where_it_is() {
     let stand = Stand::new();
     let file = stand.spool.path().join("file");

@@ -20,7 +20,7 @@ fn the_help_lists_the_exit_codes_and_hides_what_is_not_for_people() {
 
 #[test]
 fn the_help_of_a_verb_names_the_variables_that_count_for_it_and_no_other() {
-    let expected: [(&str, &[&str], &[&str]); 3] = [
+    let expected: [(&str, &[&str], &[&str]); 4] = [
         #[cfg(feature = "collector")]
         ("serve", &["SPOOL_DIR", "DEADLINES_SCALE", "LOG"], &["COLLECTOR", "BEAT_INTERVAL"]),
         #[cfg(not(feature = "collector"))]
@@ -41,6 +41,7 @@ fn the_help_of_a_verb_names_the_variables_that_count_for_it_and_no_other() {
             &["LOG"],
         ),
         ("status", &["COLLECTOR"], &["SPOOL_DIR", "LOG"]),
+        ("plan", &["COLLECTOR"], &["SPOOL_DIR", "LOG"]),
     ];
     for (verb, counted, others) in expected {
         let help = text(&output(Stand::new().lastbeat(&[verb, "--help"])).stdout);
@@ -79,6 +80,23 @@ fn a_wrong_flag_value_says_what_would_be_right() {
 }
 
 #[test]
+fn a_plan_needs_a_time_and_a_reason() {
+    for arguments in [
+        &["plan", "stop", "shop", "--why=because"][..],
+        &["plan", "stop", "shop", "--for=1m"],
+        &["plan", "stop", "shop", "--for=1m", "--why="],
+        &["plan", "stop", "shop", "--for=31d", "--why=because"],
+        &["plan", "stop", "shop", "--for=721h", "--why=because"],
+        &["plan", "stop", "a b", "--for=1m", "--why=because"],
+        &["plan"],
+        &["forget", "shop"],
+    ] {
+        let output = output(Stand::new().lastbeat(arguments));
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn a_witness_must_know_which_worker_it_watches() {
     let output = output(Stand::new().lastbeat(&["run", "--", "true"]));
     assert_eq!(output.status.code(), Some(2));
@@ -92,7 +110,14 @@ fn a_witness_must_know_which_worker_it_watches() {
 #[test]
 fn no_collector_is_exit_4_with_the_command_that_starts_one() {
     let stand = Stand::new();
-    for arguments in [&["status"][..], &["explain", "shop/api"]] {
+    for arguments in [
+        &["status"][..],
+        &["explain", "shop/api"],
+        &["forget", "shop/api"],
+        &["plan", "stop", "shop", "--for=1m", "--why=because"],
+        &["plan", "end", "a"],
+        &["plan", "list"],
+    ] {
         let output = output(stand.lastbeat(arguments));
         assert_eq!(output.status.code(), Some(4));
         let said = text(&output.stderr);

@@ -135,6 +135,7 @@ fn journaled(trial: &Trial, seq: u64, signal: &Value) {
 #[tokio::test]
 async fn a_mass_silence_of_the_most_members_is_replayed_and_its_alert_has_no_worker() {
     let trial = Trial::new().await;
+    trial.post(envelope(run(1), "self", 1, start())).await;
     let members: Vec<_> = (0..4_096).map(run).collect();
     journaled(&trial, 1, &json!({ "type": "mass_silence", "members": members, "of": 5_000 }));
     let trial = Trial::in_dir(trial.stop().await).await;
@@ -155,29 +156,34 @@ async fn a_mass_silence_of_the_most_members_is_replayed_and_its_alert_has_no_wor
 
 #[tokio::test]
 async fn a_host_that_booted_anew_has_one_alert_by_its_name() {
-    let trial = Trial::new().await;
-    let start = |boot: &str| json!({ "type": "start", "host": "h1", "boot_id": boot });
-    let mut other = envelope(run(2), "self", 1, start("a"));
+    let trial = Trial::scaled(tempfile::TempDir::new().unwrap(), 0.01);
+    crate::assembly::open(&trial.config, &trial.parts.state).await.unwrap();
+    let start = |boot: &str, interval_ms: u64| json!({ "type": "start", "host": "h1", "boot_id": boot, "interval_ms": interval_ms });
+    let mut other = envelope(run(2), "self", 1, start("a", 50));
     other["worker"] = json!("second");
-    let after = envelope(run(3), "self", 1, start("b"));
-    trial.post(json!([envelope(run(1), "self", 1, start("a")), other])).await;
-    // A moment later: a boot is another one by a later start.
+    let mut after = envelope(run(3), "self", 1, start("b", 60_000));
+    after["worker"] = json!("third");
+    trial.post(json!([envelope(run(1), "self", 1, start("a", 50)), other])).await;
+    // A moment later: another boot is one that was told of by a later start.
     let begun = trial.parts.state.clock.now();
     while trial.parts.state.clock.now() <= begun {
         tokio::task::yield_now().await;
     }
     trial.post(after).await;
+    // Both are silent since, and their host is not: their silence is its reboot.
+    let judged = trial.until(|known| {
+        let ended = known.roster.workers().iter().filter(|worker| worker.last_ended().is_some());
+        ended.count() == 2
+    });
+    tokio::time::timeout(std::time::Duration::from_secs(20), judged).await.unwrap();
     let (_, alerts) = trial.get("/v1/alerts").await;
     let alerts: Value = serde_json::from_str(&alerts).unwrap();
-    let hosts: Vec<_> = alerts["alerts"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|it| (&it["name"], &it["service"], &it["host"]))
-        .collect();
-    assert_eq!(hosts, [(&json!("LastbeatHostRebooted"), &Value::Null, &json!("h1"))], "{alerts}");
-    let (_, page) = trial.get("/").await;
-    assert!(page.contains("host h1"), "{page}");
+    let [alert] = &alerts["alerts"].as_array().unwrap()[..] else { panic!("{alerts}") };
+    assert_eq!(
+        (&alert["name"], &alert["service"], &alert["worker"], &alert["host"]),
+        (&json!("LastbeatHostRebooted"), &Value::Null, &Value::Null, &json!("h1"))
+    );
+    assert!(trial.get("/").await.1.contains("host h1"));
     promtool_is_content(&trial.get("/metrics").await.1);
 }
 

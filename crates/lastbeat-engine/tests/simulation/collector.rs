@@ -44,6 +44,9 @@ pub(crate) struct Collector {
     changes: Vec<usize>,
     open: Vec<Vec<(AlertName, usize)>>,
     silence: Option<usize>,
+    /// Whose alerts are to be looked at when all that came at once is taken.
+    moved: Vec<usize>,
+    all_moved: bool,
     pub(crate) told: Told,
     record: bool,
 }
@@ -71,6 +74,8 @@ impl Collector {
             changes: Vec::new(),
             open: vec![Vec::new(); script.slots.len()],
             silence: None,
+            moved: Vec::new(),
+            all_moved: false,
             told: Told { until: script.until, ..Told::default() },
             record,
         }
@@ -144,10 +149,32 @@ impl Collector {
         }
         self.journal.push((fact, live));
         let speaking = (run != ITSELF).then_some(run);
+        let snapshot = self.roster.snapshot();
         match slot {
-            Some(slot) if !all => self.look(slot, speaking, now),
-            _ => self.look_at_all(speaking, now),
+            Some(slot) if !all => {
+                self.look_at_runs(&snapshot, slot, speaking, now);
+                self.moved.push(slot);
+            }
+            _ => {
+                (0..self.names.len()).for_each(|slot| self.look_at_runs(&snapshot, slot, speaking, now));
+                self.all_moved = true;
+            }
         }
+    }
+
+    /// All that came at once is taken; what is shown now is what a view would show.
+    pub(crate) fn settle(&mut self, now: u64) {
+        let mut moved = std::mem::take(&mut self.moved);
+        if std::mem::take(&mut self.all_moved) {
+            self.look_at_all(now);
+        } else if !moved.is_empty() {
+            moved.sort_unstable();
+            moved.dedup();
+            let snapshot = self.roster.snapshot();
+            moved.iter().for_each(|slot| self.look_at_alerts(&snapshot, *slot, now));
+        }
+        moved.clear();
+        self.moved = moved;
     }
 
     fn observe(&mut self, proposal: Option<Proposal>, now: u64) {
@@ -239,11 +266,9 @@ impl Collector {
         }
     }
 
-    pub(crate) fn look_at_all(&mut self, speaking: Option<RunId>, now: u64) {
+    pub(crate) fn look_at_all(&mut self, now: u64) {
         let snapshot = self.roster.snapshot();
-        for slot in 0..self.names.len() {
-            self.look_into(&snapshot, slot, speaking, now);
-        }
+        (0..self.names.len()).for_each(|slot| self.look_at_alerts(&snapshot, slot, now));
         let silent = snapshot.silences().last().is_some_and(|silence| silence.until.is_none());
         match (self.silence, silent) {
             (None, true) => self.silence = Some(self.ring(None, AlertName::ObserverOrNetwork, None, now)),
@@ -256,15 +281,16 @@ impl Collector {
         }
     }
 
-    /// Writes down what it says of a worker now, where it is news.
-    pub(crate) fn look(&mut self, slot: usize, speaking: Option<RunId>, now: u64) {
+    /// Time alone may have changed an alert.
+    pub(crate) fn look(&mut self, slot: usize, now: u64) {
         let snapshot = self.roster.snapshot();
-        self.look_into(&snapshot, slot, speaking, now);
+        self.look_at_alerts(&snapshot, slot, now);
     }
 
-    fn look_into(&mut self, snapshot: &Snapshot, slot: usize, speaking: Option<RunId>, now: u64) {
-        let (service, name) = self.names[slot].clone();
-        let Some(worker) = snapshot.worker(&service, &name) else { return };
+    /// Writes down what it says of a worker's runs now, where it is news: after each fact, as amendments are made.
+    fn look_at_runs(&mut self, snapshot: &Snapshot, slot: usize, speaking: Option<RunId>, now: u64) {
+        let (service, name) = &self.names[slot];
+        let Some(worker) = snapshot.worker(service, name) else { return };
         for run in worker.runs() {
             let index = run.id().0 as usize - 1;
             let ending = run.verdict().ending();
@@ -276,6 +302,11 @@ impl Collector {
                 self.told.bare.push(index as u32);
             }
         }
+    }
+
+    fn look_at_alerts(&mut self, snapshot: &Snapshot, slot: usize, now: u64) {
+        let (service, name) = &self.names[slot];
+        let Some(worker) = snapshot.worker(service, name) else { return };
         let alerts = alert::alerts(worker, Moment::from_millis(now), &self.rules);
         let is_open = |name: AlertName| alerts.iter().any(|it| it.name == name && it.resolved.is_none());
         let mut open = std::mem::take(&mut self.open[slot]);

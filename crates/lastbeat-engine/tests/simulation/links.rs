@@ -77,10 +77,17 @@ impl World<'_> {
         let slot = self.lives[self.voices[voice].run as usize].deed.slot;
         let place = self.places[slot];
         let speaker = &mut self.voices[voice];
-        if !speaker.linked || place.cuts > 0 {
+        if !speaker.linked {
             return;
         }
         let (link, upto) = (speaker.link, speaker.said.len());
+        if upto > speaker.acked && !std::mem::replace(&mut speaker.retrying, true) {
+            self.after(1_000, Event::Retry(voice));
+        }
+        if place.cuts > 0 {
+            return;
+        }
+        let speaker = &mut self.voices[voice];
         if place.loss > 0 {
             if speaker.chance.one_in(place.loss) {
                 return;
@@ -105,6 +112,20 @@ impl World<'_> {
         }
     }
 
+    /// Facts are offered every second until they are acknowledged; beats are not.
+    pub(crate) fn retry(&mut self, voice: usize) {
+        let speaker = &mut self.voices[voice];
+        speaker.retrying = false;
+        if speaker.acked < speaker.said.len() && speaker.alive && !self.is_stopped(voice) {
+            self.send(voice);
+        }
+    }
+
+    fn is_stopped(&self, voice: usize) -> bool {
+        let speaker = &self.voices[voice];
+        self.lives[speaker.run as usize].stopped && speaker.source == Source::Own
+    }
+
     pub(crate) fn arrive(&mut self, voice: usize, link: u64, upto: usize) {
         // A dead collector answers nobody, and a link that it dropped carries nothing.
         if self.collector.down || self.is_cut(voice) {
@@ -115,7 +136,7 @@ impl World<'_> {
             return;
         }
         let speaker = &self.voices[voice];
-        if speaker.link != link && speaker.alive {
+        if speaker.link != link && speaker.alive || speaker.closed >= link {
             return;
         }
         if speaker.acked < upto {
@@ -223,6 +244,10 @@ impl World<'_> {
             What::Asked(_) | What::SignalSeen(_) => &mut deed.asked_heard,
             What::Final(_) => &mut deed.final_heard,
             What::Exit(_) => &mut deed.exit_heard,
+            What::Extend(extend) => {
+                deed.extended += extend.by_ms;
+                return;
+            }
             What::Agent(agent) if agent.error.is_some() => {
                 if let Some((_, heard)) = &mut deed.agent_crashed {
                     *heard = Some(now);
@@ -255,8 +280,10 @@ impl World<'_> {
             self.inbox.push(Event::Close(voice, link));
             return;
         }
-        let (run, source) = (self.voices[voice].run, self.voices[voice].source);
-        if self.voices[voice].known_link == link {
+        let speaker = &mut self.voices[voice];
+        speaker.closed = speaker.closed.max(link);
+        let (run, source) = (speaker.run, speaker.source);
+        if speaker.known_link == link {
             self.lives[run as usize].deed.closed_heard = Some(self.now);
         }
         self.collector.unlink(run, source, link, self.now);
@@ -297,6 +324,10 @@ impl World<'_> {
     pub(crate) fn deliver(&mut self, voice: usize) {
         if self.voices[voice].lost || self.voices[voice].alive {
             return;
+        }
+        // Of one process, its own words come before its exit.
+        if let Some(own) = self.child_of(voice) {
+            self.deliver(own);
         }
         let upto = self.voices[voice].said.len();
         if self.voices[voice].acked < upto {

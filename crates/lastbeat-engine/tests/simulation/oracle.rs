@@ -53,6 +53,7 @@ pub(crate) struct Oracle<'a> {
     pub(crate) by_slot: HashMap<usize, Vec<&'a Deed>>,
     pub(crate) rings: HashMap<usize, Vec<&'a Ring>>,
     pub(crate) masses: Vec<&'a Ring>,
+    said: HashMap<u32, Vec<&'a crate::told::Saying>>,
 }
 
 /// Everything that must not have been said, and all that should have been.
@@ -90,7 +91,11 @@ impl<'a> Oracle<'a> {
             }
         }
         let masses = told.rings.iter().filter(|ring| ring.slot.is_none()).collect();
-        Self { told, by_slot, rings, masses }
+        let mut said: HashMap<u32, Vec<_>> = HashMap::new();
+        for saying in &told.said {
+            said.entry(saying.run).or_default().push(saying);
+        }
+        Self { told, by_slot, rings, masses, said }
     }
 
     /// D6: a deadline that the observer may have slept through fires so long after its return.
@@ -99,6 +104,14 @@ impl<'a> Oracle<'a> {
             .absences
             .iter()
             .fold(due, |due, (from, to)| if *from < due { due.max(to + hold) } else { due })
+    }
+
+    /// The observer is back for less than a full silence of a run that was there when it came.
+    pub(crate) fn holds(&self, deed: &Deed, at: u64) -> bool {
+        self.told
+            .absences
+            .iter()
+            .any(|(from, to)| *from < at && at + 1 < to + silence(deed) && deed.started < *to)
     }
 
     /// Later runs of the same worker that are not children.
@@ -141,13 +154,12 @@ impl<'a> Oracle<'a> {
         both
     }
 
-    /// The power of its host failed while it lived, or so soon after its end that nobody can tell.
-    fn host_failed(&self, deed: &Deed) -> bool {
-        let heard_out = self.after_absences(deed.ended + silence(deed) + MASS, silence(deed)) + SLACK;
-        self.told
-            .boots
-            .iter()
-            .any(|(host, off, _)| *host == deed.host && *off >= deed.started && *off <= heard_out)
+    /// The network stood between a worker and the collector.
+    pub(crate) fn is_cut_off(&self, deed: &Deed, from: u64, to: u64) -> bool {
+        let by_network = self.told.cuts.iter().chain(&self.told.noises);
+        by_network
+            .filter(|cut| cut.slots.contains(&deed.slot))
+            .any(|cut| cut.from <= to && from <= cut.to + 10_000)
     }
 
     /// I7: whatever the order and the losses, in the end the truth is told. All classes that are true.
@@ -174,7 +186,11 @@ impl<'a> Oracle<'a> {
                 right.push("shutdown_timeout");
             }
             right.push("host_lost");
-            if self.host_failed(deed) {
+            // Another boot, and no successor before it: nothing tells a death from the reboot.
+            let known = self.successors(deed).filter(|next| next.start_heard.is_some());
+            let next = known.map(|next| next.started).min().unwrap_or(u64::MAX);
+            let mut boots = self.told.boots.iter().filter(|(host, ..)| *host == deed.host);
+            if boots.any(|(_, off, on)| *off >= deed.started && *on <= next) {
                 right.push("host_rebooted");
             }
         };
@@ -200,7 +216,13 @@ impl<'a> Oracle<'a> {
                     ]);
                 }
             }
-            End::Stopped | End::Promised(_) | End::Extended if told || exit => right.push("shutdown"),
+            End::Stopped | End::Promised(_) | End::Extended if told || exit => {
+                right.push("shutdown");
+                // D3: an extension counts from its receipt; one that a bad network held back comes too late.
+                if deed.end == End::Extended && self.is_cut_off(deed, deed.leaving, deed.ended) {
+                    right.push("shutdown_timeout");
+                }
+            }
             // Work that is done while its stop is announced is a stop, if somebody saw it end.
             End::Done if planned && exit => right.push("shutdown"),
             End::Done if told || exit => right.push("completed"),
@@ -275,7 +297,10 @@ impl<'a> Oracle<'a> {
             all.push(format!("I7: {} is called {:?} in the end, not one of {right:?}", who(), deed.class));
         }
         // I4: whoever was in reach all the time is never taken for dead while it lives.
-        for saying in self.told.said.iter().filter(|it| it.run == deed.run && it.at < deed.leaving) {
+        let said: Vec<_> = self.said.get(&deed.run).into_iter().flatten().collect();
+        let shown =
+            said.iter().zip(1..).filter(|(it, next)| said.get(*next).is_none_or(|next| next.at > it.at));
+        for (saying, _) in shown.filter(|(it, _)| it.at < deed.leaving) {
             if let Some(class) = saying.class
                 && !self.may_seem_dead(deed, class, saying.at)
             {
@@ -299,7 +324,7 @@ impl<'a> Oracle<'a> {
         if class == "start_failed" {
             return deed.ready_heard.is_none_or(|ready| ready > at) && at >= deed.started + START - LIE;
         }
-        let held = self.told.absences.iter().any(|(from, to)| *from < at && at + 1 < to + silence(deed));
+        let held = self.holds(deed, at);
         let silent = deed.gaps.iter().any(|(from, to)| from + LINK <= at + 100 && at <= *to);
         // Superseded: another process of this worker was there while this one was away.
         let replaced = class == "superseded" && self.successors(deed).any(|next| next.started <= at);

@@ -29,7 +29,7 @@ impl Oracle<'_> {
         let closed = deed.closed_heard.filter(|closed| *closed >= deed.ended && *closed < deed.ended + 1_000);
         let due = match (deed.asked_heard, closed) {
             // Asked: it is waited for until its stop deadline, never called lost before.
-            (Some(asked), _) => asked.max(deed.ended) + STOP,
+            (Some(asked), _) => asked.max(deed.ended) + STOP + deed.extended,
             (None, Some(closed)) => closed + LINK,
             (None, None) => last + hold,
         };
@@ -177,10 +177,7 @@ impl Oracle<'_> {
 
     /// Something stood between a worker and the collector, or an operator was at work.
     pub(crate) fn is_disturbed(&self, deed: &Deed, from: u64, to: u64) -> bool {
-        let by_network = self.told.cuts.iter().chain(&self.told.noises);
-        by_network
-            .filter(|cut| cut.slots.contains(&deed.slot))
-            .any(|cut| cut.from <= to && from <= cut.to + 10_000)
+        self.is_cut_off(deed, from, to)
             || self.told.absences.iter().any(|(left, back)| *left <= to && from <= back + silence(deed))
             || self.told.windows.iter().any(|it| {
                 it.kind == PlanKind::Maintenance
@@ -209,7 +206,11 @@ impl Oracle<'_> {
                 let hosts =
                     self.told.boots.iter().filter(|(host, _, on)| Some(*host) == ring.host && *on <= at);
                 hosts.count() > 0
-                    && deeds.iter().any(|deed| self.seems_dead(deed, at) || deed.end == End::PowerLost)
+                    && deeds.iter().any(|deed| {
+                        // Whoever was gone without a word may have gone with the host.
+                        self.seems_dead(deed, at)
+                            || deed.ended <= at && self.right(deed).contains(&"host_rebooted")
+                    })
             }
             "LastbeatRestartOverdue" => deeds.iter().any(|deed| self.may_be_overdue(deed, at)),
             "LastbeatCrashLoop" => deeds.iter().filter(|deed| self.counts_as_bad(deed, at)).count() >= 5,
@@ -238,12 +239,18 @@ impl Oracle<'_> {
                 let deaf = |(from, to): &(u64, u64)| {
                     from + silence(deed) <= at + 100 && at <= to + SLACK && deed.mode == Mode::Both
                 };
-                deed.hangs.iter().any(stuck) || deed.own_gaps.iter().any(deaf) && !self.wakes(deed, at)
+                // The witness was out of reach as well, and is only just back: the client is about to dial, too.
+                let back =
+                    deed.gaps.iter().any(|(_, to)| *to <= at && at < to + silence(deed) && *to < deed.ended);
+                deed.hangs.iter().any(stuck)
+                    || deed.own_gaps.iter().any(deaf) && !self.wakes(deed, at) && !back
             }),
             "LastbeatSuspended" => deeds.iter().any(|deed| {
                 let held = |(from, to): &(u64, u64)| from + 60_000 <= at + LIE && at <= to + SLACK;
                 let disturbed = self.is_disturbed(deed, at.saturating_sub(120_000), at);
-                deed.suspended.iter().any(|it| held(it) || disturbed && it.0 <= at)
+                // What was stopped when it was last heard of is taken for stopped until it is known to be gone.
+                let gone = deed.end == End::PowerLost && at <= self.news_until(deed);
+                deed.suspended.iter().any(|it| held(it) || (disturbed || gone) && it.0 <= at)
             }),
             "LastbeatAgentFailed" => {
                 deeds.iter().any(|deed| deed.agent_crashed.is_some_and(|(crashed, _)| crashed <= at))
@@ -251,7 +258,8 @@ impl Oracle<'_> {
             "LastbeatCleanupNotClean" | "LastbeatExitedSilently" => deeds.iter().any(|deed| {
                 let heard = self.exit_heard(deed).or(deed.final_heard).unwrap_or(u64::MAX);
                 let unclean = deed.class.is_some_and(|it| loudness(it) == Loud::Ticket);
-                unclean && deed.ended <= at + SLACK && at <= heard.saturating_add(REPORTED)
+                let news = at <= heard.saturating_add(REPORTED) || !self.is_answered(deed, at);
+                unclean && deed.ended <= at + SLACK && news
             }),
             // Its witness's link may close while its client goes on, whenever the network has a bad day.
             "LastbeatOrphaned" => deeds.iter().any(|deed| deed.mode == Mode::Both || deed.same_as.is_some()),
@@ -306,7 +314,10 @@ impl Oracle<'_> {
 
     /// A death, or a silence that looks like one, that is news at this moment.
     fn seems_dead(&self, deed: &Deed, at: u64) -> bool {
-        let dead = deed.ended <= at + LIE && at <= self.news_until(deed) && self.ends_badly(deed);
+        let news = at <= self.news_until(deed) || !self.is_answered(deed, at);
+        // It may have said its last and wait for the answer.
+        let over = deed.final_at.unwrap_or(deed.ended).min(deed.ended);
+        let dead = over <= at + LIE && news && self.ends_badly(deed);
         let gone =
             deed.gaps.iter().any(|(from, to)| *from > 0 && from + LINK <= at + 100 && at <= to + SLACK)
                 && deed.started + LINK <= at;
@@ -316,6 +327,15 @@ impl Oracle<'_> {
             && at <= self.news_until(deed);
         let unready = deed.ready_heard.is_none_or(|ready| ready > at) && at + LIE >= deed.started + START;
         dead || gone || late || unready && at <= self.news_until(deed)
+    }
+
+    /// A successor has truly been well for a minute. What had looked like one may turn out to have died: then the
+    /// alert stands again.
+    fn is_answered(&self, deed: &Deed, at: u64) -> bool {
+        self.successors(deed).any(|next| {
+            let steady = next.ready.map_or(u64::MAX, |ready| ready + STEADY);
+            steady <= at && next.ended >= steady && next.ready_heard.is_some_and(|heard| heard <= at)
+        })
     }
 
     fn ends_badly(&self, deed: &Deed) -> bool {
@@ -349,7 +369,7 @@ impl Oracle<'_> {
                 }
             }
         };
-        let held = self.told.absences.iter().any(|(from, to)| *from < at && at + 1 < to + silence(deed));
+        let held = self.holds(deed, at);
         let back = self.successors(deed).any(|next| {
             next.ready_heard.is_some_and(|heard| heard < at)
                 && next.ready.is_some_and(|ready| ready + SLACK < due)

@@ -28,6 +28,8 @@ pub(crate) struct Deed {
     /// When it said its final, and what it allowed itself for the stop.
     pub(crate) final_at: Option<u64>,
     pub(crate) deadline: Option<u64>,
+    /// By how much the collector has heard it extend that.
+    pub(crate) extended: u64,
     pub(crate) ended: u64,
     pub(crate) end: End,
     /// The socket of the dead process was seen closed by a listening collector.

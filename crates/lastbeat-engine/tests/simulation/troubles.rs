@@ -45,7 +45,7 @@ impl World<'_> {
                 if let Some((run, voice)) =
                     self.idle(slot).and_then(|run| Some((run, self.lives[run as usize].own?)))
                 {
-                    self.lives[run as usize].deed.agent_crashed = Some((self.now, None));
+                    self.lives[run as usize].deed.agent_crashed.get_or_insert((self.now, None));
                     self.say(voice, words::agent_crashed());
                 }
             }
@@ -132,7 +132,7 @@ impl World<'_> {
             self.collector.announce(What::PlanEnd(PlanEnd { id: format!("p{id}").into() }), self.now);
         }
         if self.collector.listens() {
-            self.collector.look_at_all(None, self.now);
+            self.collector.look_at_all(self.now);
         } else {
             self.after(1_000, Event::PlanEnds(id));
         }

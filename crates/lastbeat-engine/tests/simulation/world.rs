@@ -35,6 +35,8 @@ pub(crate) enum Event {
     Beat(usize),
     /// A speaker without a link tries to get one.
     Dial(usize),
+    /// What was said and not answered is sent again.
+    Retry(usize),
     /// A message on a link arrives: everything up to this word.
     Arrive(usize, u64, usize),
     /// The socket is seen closed.
@@ -73,6 +75,9 @@ pub(crate) struct Voice {
     pub(crate) known_link: u64,
     pub(crate) linked: bool,
     pub(crate) dialing: bool,
+    pub(crate) retrying: bool,
+    /// The newest link that the collector has seen closed.
+    pub(crate) closed: u64,
     /// It still speaks; else what is left lies in a spool.
     pub(crate) alive: bool,
     /// What it had not delivered is gone with it.
@@ -175,6 +180,7 @@ impl<'a> World<'a> {
             {
                 self.now = self.now.max(due);
                 self.collector.judge(self.now);
+                self.collector.settle(self.now);
                 continue;
             }
             if at > self.script.until {
@@ -183,6 +189,7 @@ impl<'a> World<'a> {
             let Some(Reverse((_, _, event))) = self.events.pop() else { break };
             self.now = self.now.max(at);
             self.happen(event);
+            self.collector.settle(self.now);
         }
         self.now = self.script.until;
     }
@@ -207,6 +214,7 @@ impl<'a> World<'a> {
             Event::Leave(run, until) => self.leave(run, until),
             Event::Beat(voice) => self.beat(voice),
             Event::Dial(voice) => self.dial(voice),
+            Event::Retry(voice) => self.retry(voice),
             Event::Arrive(voice, link, upto) => self.arrive(voice, link, upto),
             Event::Close(voice, link) => self.close(voice, link),
             Event::Commit => self.commit(),
@@ -224,7 +232,7 @@ impl<'a> World<'a> {
             Event::Spool(run) => self.spool(run),
             Event::Look(slot) => {
                 if self.collector.listens() {
-                    self.collector.look(slot, None, self.now);
+                    self.collector.look(slot, self.now);
                 }
             }
             Event::WitnessEnds(run) => self.witness_ends(run),
@@ -249,6 +257,9 @@ impl<'a> World<'a> {
         let run = self.give_birth(slot, mode, None, None);
         self.places[slot].run = Some(run);
         self.places[slot].next.fails = None;
+        if mode == Mode::Unlinked {
+            self.lives[run as usize].deed.ready = Some(self.now);
+        }
         if let Some(fails) = next.fails {
             let after = if fails == End::Unready { 70_000 } else { next.ready };
             // The next attempt is a good one.
@@ -265,11 +276,10 @@ impl<'a> World<'a> {
         }
     }
 
-    /// A process begins to be ready so many ms from now. A program that is not linked is ready when it starts.
+    /// A process says that it is ready so many ms from now. A program that is not linked was so when it started.
     pub(crate) fn ready_in(&mut self, run: u32, ms: u64) {
         let life = &mut self.lives[run as usize];
-        if life.deed.mode == Mode::Unlinked {
-            life.deed.ready = Some(self.now);
+        if !life.deed.mode.linked() {
             return;
         }
         life.acts = vec![(0, Act::Own(What::Ready))];
@@ -307,6 +317,7 @@ impl<'a> World<'a> {
             leaving: u64::MAX,
             final_at: None,
             deadline: None,
+            extended: 0,
             ended: u64::MAX,
             end: End::Alive,
             closed_heard: None,
@@ -377,6 +388,8 @@ impl<'a> World<'a> {
             known_link: 0,
             linked: false,
             dialing: true,
+            retrying: false,
+            closed: 0,
             alive: true,
             lost: false,
             last_ack: self.now,
