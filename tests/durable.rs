@@ -135,7 +135,6 @@ fn thirty_kills_under_load_lose_no_acknowledged_fact_and_change_no_verdict() {
     }
     // Nobody was taken for dead in all that.
     let of_ended = |alert: &AlertReport| alert.service.as_ref().is_some_and(|it| it.as_str() == "ended");
-    let pages: Vec<_> =
-        collector.alerts().into_iter().filter(|alert| !of_ended(alert)).collect();
+    let pages: Vec<_> = collector.alerts().into_iter().filter(|alert| !of_ended(alert)).collect();
     assert_eq!(pages, []);
 }

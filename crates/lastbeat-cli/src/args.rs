@@ -298,7 +298,7 @@ Examples:
   lastbeat forget shop/api
 
 Exits 0, or 1 while a run of it has not ended and when it is not known; 4 when no
-collector answers. Its facts stay in the journal; it is back as soon as it reports.
+collector answers. Its facts stay in the journal; its next run is listed again.
 
 Environment:
   LASTBEAT_COLLECTOR  the collector to tell (default: http://127.0.0.1:5278)")]

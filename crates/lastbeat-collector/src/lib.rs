@@ -3,6 +3,7 @@
 //! ```text
 //!   POST /v1/beats --.                                   .--> api, page, live, metrics, health
 //!   GET /v1/link ----+--> ingest --> inbox --> keeper --> snapshot
+//!   POST /v1/plans --+
 //!   spool directory -'              (bounded)  |   ^
 //!                                              v   | only after the commit
 //!                                             journal --> replay at the start

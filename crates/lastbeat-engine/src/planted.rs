@@ -169,10 +169,6 @@ impl Rules {
         }
         rules
     }
-
-    fn right(&self) -> Self {
-        Self { planted: None, ..self.clone() }
-    }
 }
 
 /// Seam: a fact on its way into the dossier of a run.
@@ -291,20 +287,22 @@ pub(crate) fn due(
     let Some(bug) = rules.planted else { return Some(right) };
     let (due, which) = right;
     let promise = || worker.promise(run, rules).filter(|_| which == Deadline::Promise).map(|it| it.due);
-    match bug {
-        Bug::AbsenceIsSilence => {
+    match (bug, which) {
+        (Bug::AbsenceIsSilence, _) => {
             let mut watched = run.clone();
             watched.hot.away = None;
             watched.next_deadline(promise(), rules)
         }
-        Bug::AbsenceBreaksPromises => Some((promise().unwrap_or(due), which)),
-        Bug::OpenLinkIsLife => Some(right).filter(|_| which != Deadline::Silence || run.hot.closed.is_some()),
-        Bug::PromiseIsNeverBroken => Some(right).filter(|_| which != Deadline::Promise),
-        Bug::StopNeverEnds => Some(right).filter(|_| which != Deadline::Stop),
-        Bug::StartNeverEnds => Some(right).filter(|_| which != Deadline::Start),
-        Bug::BeatIsProgress => Some(right).filter(|_| which != Deadline::Progress),
-        Bug::DeadlinesAreLate => Some((Moment::from_millis(due.as_millis().next_multiple_of(60_000)), which)),
-        _ => Some(right),
+        (Bug::AbsenceBreaksPromises, Deadline::Promise) => Some((promise().unwrap_or(due), which)),
+        (Bug::OpenLinkIsLife, Deadline::Silence) if run.hot.closed.is_none() => None,
+        (Bug::PromiseIsNeverBroken, Deadline::Promise)
+        | (Bug::StopNeverEnds, Deadline::Stop)
+        | (Bug::StartNeverEnds, Deadline::Start)
+        | (Bug::BeatIsProgress, Deadline::Progress) => None,
+        (Bug::DeadlinesAreLate, _) => {
+            Some((Moment::from_millis(due.as_millis().next_multiple_of(60_000)), which))
+        }
+        (_, _) => Some(right),
     }
 }
 
@@ -330,63 +328,47 @@ pub(crate) fn promise(
 /// Seam: all alerts of a worker.
 pub(crate) fn aloud(worker: &Worker, mut told: Vec<Alert>, now: Moment, rules: &Rules) -> Vec<Alert> {
     let Some(bug) = rules.planted else { return told };
-    let page = |run: &Run, since: Moment| Alert {
+    let right = Rules { planted: None, ..rules.clone() };
+    if bug == Bug::MaintenanceIsDeaf {
+        told = alerts(&Worker { windows: None, ..worker.clone() }, now, &right);
+    }
+    if bug == Bug::MassSilencePagesEach {
+        let mut apart = worker.clone();
+        apart.runs.iter_mut().for_each(|run| run.folded = None);
+        told = alerts(&apart, now, &right);
+    }
+    if bug == Bug::LoopPagesEachTurn {
+        let no_loop = Rules { loop_endings: usize::MAX, ..right };
+        told.retain(|alert| alert.name == AlertName::CrashLoop);
+        told.extend(alerts(worker, now, &no_loop));
+    }
+    let ended = worker.runs.iter().filter_map(|run| Some((run, run.verdict.ending()?)));
+    let paged = ended.filter(|(run, ending)| match (bug, ending.class) {
+        (Bug::SupersededPages, Class::Superseded) => true,
+        (Bug::FailedAttemptPages, _) => worker.is_covered(run, rules),
+        (Bug::ChildPages, class) => worker.is_child_of_a_live_run(run) && class.severity() == Severity::Page,
+        (_, _) => false,
+    });
+    told.extend(paged.map(|(run, ending)| Alert {
         name: AlertName::WorkerFailed,
         service: worker.service.clone(),
         worker: worker.worker.clone(),
         host: run.host(),
-        since,
+        since: ending.at,
         resolved: None,
         because: bug.as_str().to_owned(),
-    };
-    let ended = || worker.runs.iter().filter_map(|run| Some((run, run.verdict.ending()?)));
-    let newest = worker.runs.last().map(|run| run.id);
-    match bug {
-        Bug::SupersededPages => {
-            let superseded = ended().filter(|(_, ending)| ending.class == Class::Superseded);
-            told.extend(superseded.map(|(run, ending)| page(run, ending.at)));
+    }));
+    told.retain(|alert| bug != Bug::MaintenanceSwallows || alert.name != AlertName::MaintenanceOver);
+    for alert in &mut told {
+        if bug == Bug::StartResolves && alert.resolved.is_none() {
+            alert.resolved = worker.runs.iter().map(Run::started_at).find(|at| *at > alert.since);
         }
-        Bug::FailedAttemptPages => {
-            let covered = ended().filter(|(run, _)| Some(run.id) == newest && worker.is_covered(run, rules));
-            told.extend(covered.map(|(run, ending)| page(run, ending.at)));
+        if bug == Bug::AmendmentResolvesNothing && alert.because.starts_with("amended") {
+            alert.resolved = None;
         }
-        Bug::ChildPages => {
-            let children = ended().filter(|(run, ending)| {
-                worker.is_child_of_a_live_run(run) && ending.class.severity() == Severity::Page
-            });
-            told.extend(children.map(|(run, ending)| page(run, ending.at)));
+        if bug == Bug::RebootPagesEach && alert.name == AlertName::HostRebooted {
+            alert.name = AlertName::WorkerFailed;
         }
-        Bug::LoopPagesEachTurn => {
-            let no_loop = Rules { loop_endings: usize::MAX, ..rules.right() };
-            told.retain(|alert| alert.name != AlertName::WorkerFailed);
-            let turns = alerts(worker, now, &no_loop).into_iter();
-            told.extend(turns.filter(|alert| alert.name == AlertName::WorkerFailed));
-        }
-        Bug::StartResolves => {
-            for alert in told.iter_mut().filter(|alert| alert.resolved.is_none()) {
-                alert.resolved = worker.runs.iter().map(Run::started_at).find(|at| *at > alert.since);
-            }
-        }
-        Bug::AmendmentResolvesNothing => {
-            for alert in told.iter_mut().filter(|alert| alert.because.starts_with("amended")) {
-                alert.resolved = None;
-            }
-        }
-        Bug::MaintenanceSwallows => told.retain(|alert| alert.name != AlertName::MaintenanceOver),
-        Bug::MaintenanceIsDeaf => {
-            told = alerts(&Worker { windows: None, ..worker.clone() }, now, &rules.right());
-        }
-        Bug::MassSilencePagesEach => {
-            let mut apart = worker.clone();
-            apart.runs.iter_mut().for_each(|run| run.folded = None);
-            told = alerts(&apart, now, &rules.right());
-        }
-        Bug::RebootPagesEach => {
-            for alert in told.iter_mut().filter(|alert| alert.name == AlertName::HostRebooted) {
-                alert.name = AlertName::WorkerFailed;
-            }
-        }
-        _ => {}
     }
     told
 }

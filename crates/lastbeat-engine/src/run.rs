@@ -465,7 +465,7 @@ impl Run {
 
     pub(crate) fn hear(&mut self, source: Source, at: Moment, rules: &Rules) {
         let late_ms = self.interval_ms(rules).saturating_mul(rules.overdue_intervals);
-        if self.hot.closed.is_some() || at.since(self.hot.last_seen) > late_ms {
+        if at.since(self.hot.last_seen) > late_ms {
             self.hot.reached = Some(at);
         }
         self.hot.last_seen = self.hot.last_seen.max(at);
@@ -494,10 +494,9 @@ impl Run {
         if self.ended() || !at_work || self.suspended_since().is_some() {
             return None;
         }
-        // Who was away, in state T or out of reach could see or show nothing.
+        // Who was away or in state T could see or show nothing.
         let resumed = self.dossier.held.as_ref().filter(|held| !held.value).map(|held| held.taken);
-        let watched =
-            resumed.max(self.hot.away.map(|away| away.to)).max(self.hot.reached).unwrap_or_default();
+        let watched = resumed.max(self.hot.away.map(|away| away.to)).unwrap_or_default();
         let agents = self.dossier.agents.values().filter_map(|agent| {
             let AgentStatus::Alive(AgentState::Starting | AgentState::Running | AgentState::Stuck) =
                 agent.value.status
@@ -515,6 +514,17 @@ impl Run {
             (since, since.plus(rules.silence_ms(self.interval_ms(rules))))
         });
         agents.chain(silent).min_by_key(|(_, due)| *due)
+    }
+
+    /// The same, but who was out of reach may first show what was done meanwhile: two beats of work, and a client under
+    /// its witness the time that any silence has.
+    fn told_stall(&self, rules: &Rules) -> Option<(Moment, Moment)> {
+        let (since, due) = self.stall(rules)?;
+        let Some(reached) = self.hot.reached else { return Some((since, due)) };
+        let interval_ms = self.interval_ms(rules);
+        let silent = self.hot.own_seen.is_none_or(|seen| seen < reached);
+        let wait_ms = if silent { rules.silence_ms(interval_ms) } else { 2 * interval_ms };
+        Some((since, due.max(reached.plus(wait_ms))))
     }
 
     /// Whether it was hung, and what it lacked is there again.
@@ -615,7 +625,7 @@ impl Run {
         // Hung is who beats without progress; who is silent as well is on the way to be lost.
         let reach_ms = self.interval_ms(rules).saturating_mul(rules.unreachable_intervals);
         let stall = self
-            .stall(rules)
+            .told_stall(rules)
             .filter(|(_, due)| self.dossier.hung().is_none() && self.hot.last_seen.plus(reach_ms) > *due);
         let stall = stall.map(|(_, due)| (due, Deadline::Progress));
         silence.into_iter().chain(start).chain(stall).min_by_key(|(due, _)| *due)

@@ -372,7 +372,8 @@ mod tests {
     fn a_kill_says_why_its_sender_cannot_be_known() {
         let story = told(&json!({
             "class": "killed", "severity": "page", "words": "Failed: killed (SIGKILL)",
-            "at": "2026-01-05T12:03:07Z", "provisional": false, "cause": null,
+            "at": "2026-01-05T12:03:07Z", "provisional": false,
+            "cause": { "kind": "unknown", "signal": "SIGKILL" },
             "cleanup": { "outcome": "skipped", "steps": [], "abandoned": [], "untracked": 0, "children_left": [],
                 "streams_farewell": 0, "streams_cut": 0, "items_flushed": 0, "items_dropped": 0 },
             "exit": { "code": null, "signal": "SIGKILL", "core_dumped": false },

@@ -217,3 +217,58 @@ async fn a_death_is_judged_although_the_observers_count_was_used_before() {
     let seqs: Vec<u64> = observed(&trial, run(1)).iter().map(|(seq, _)| *seq).collect();
     assert_eq!(seqs, [1, 7, 8]);
 }
+
+/// Eight workers on two hosts say this.
+async fn all_say(trial: &Trial, seq: u64, signal: Value) {
+    let said: Vec<Value> = (1..=8)
+        .map(|number| {
+            let mut signal = signal.clone();
+            signal["host"] = json!(format!("h{}", number % 2));
+            let mut said = envelope(run(number), "self", seq, signal);
+            said["worker"] = json!(format!("w{number}"));
+            said
+        })
+        .collect();
+    let (_, answer) = trial.post(json!(said)).await;
+    assert_eq!(answer["accepted"], 8, "{answer}");
+}
+
+/// Waits until the collector has said so many things of no single run.
+async fn said_of_none(trial: &Trial, count: usize) -> Vec<(u64, Value)> {
+    let id = trial.parts.state.identity.id;
+    let said = async {
+        while observed(trial, id).len() < count {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        observed(trial, id)
+    };
+    let told = tokio::time::timeout(Duration::from_secs(20), said).await;
+    told.unwrap_or_else(|_| panic!("{:?}; of the first: {:?}", observed(trial, id), observed(trial, run(1))))
+}
+
+#[tokio::test]
+async fn a_mass_silence_and_its_end_are_said_by_the_collector_of_no_single_run() {
+    let trial = Trial::scaled(TempDir::new().unwrap(), 0.01);
+    assembly::open(&trial.config, &trial.parts.state).await.unwrap();
+    all_say(&trial, 1, json!({ "type": "start", "interval_ms": 150 })).await;
+    all_say(&trial, 2, json!({ "type": "ready" })).await;
+    let said = said_of_none(&trial, 1).await;
+    let [(1, silence)] = &said[..] else { panic!("{said:?}") };
+    let members = silence["members"].as_array().unwrap().len();
+    assert_eq!((&silence["type"], members, &silence["of"]), (&json!("mass_silence"), 8, &json!(8)));
+
+    // Their last words, so that nobody falls silent again.
+    all_say(&trial, 3, json!({ "type": "final", "class_hint": "completed" })).await;
+    let said = said_of_none(&trial, 2).await;
+    assert_eq!((said[1].0, &said[1].1["members"]), (2, &json!([])), "their hosts are heard again");
+    let shown = |trial: &Trial| {
+        let alerts = api::alerts(&trial.parts.state.now()).alerts;
+        alerts.into_iter().map(|alert| (alert.name, alert.service, alert.because)).collect::<Vec<_>>()
+    };
+    let once = [("LastbeatObserverOrNetwork".to_owned(), None, "heard again".to_owned())];
+    trial.until(|known| known.roster.silences().iter().any(|silence| silence.until.is_some())).await;
+    assert_eq!(shown(&trial), once);
+    let again = Trial::scaled(trial.stop().await, 0.01);
+    again.until(|known| known.roster.workers().len() == 8).await;
+    assert_eq!(shown(&again), once);
+}

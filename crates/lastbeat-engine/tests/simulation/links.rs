@@ -4,7 +4,7 @@ use lastbeat_engine::{Source, What};
 
 use crate::collector::Word;
 use crate::script::Mode;
-use crate::world::{Event, LINK, Life, NEAR, World, silence_of};
+use crate::world::{Event, LINK, Life, NEAR, Place, World, silence_of};
 
 impl World<'_> {
     // ---- Links ----
@@ -52,8 +52,8 @@ impl World<'_> {
     }
 
     pub(crate) fn dial(&mut self, voice: usize) {
-        let cut = self.is_cut(voice);
         let life = &self.lives[self.voices[voice].run as usize];
+        let Place { cuts, late, .. } = self.places[life.deed.slot];
         let speaker = &mut self.voices[voice];
         let stopped = life.stopped && speaker.source == Source::Own;
         speaker.dialing = false;
@@ -61,7 +61,7 @@ impl World<'_> {
             return;
         }
         // Nobody answers: a stopped collector's kernel does, a dead one's and a cut network do not.
-        if cut || stopped || self.collector.down {
+        if cuts > 0 || stopped || self.collector.down {
             self.redial(voice);
             return;
         }
@@ -69,6 +69,10 @@ impl World<'_> {
         speaker.link = self.links;
         speaker.linked = true;
         speaker.last_ack = self.now;
+        // The greeting on a new link is offered until it is answered: it is late at worst.
+        let (link, upto) = (speaker.link, speaker.said.len());
+        let ms = speaker.chance.between(1, late.max(20));
+        self.after(ms, Event::Arrive(voice, link, upto));
         self.send(voice);
     }
 

@@ -20,10 +20,6 @@ impl Times {
         let place = (sorted.len() * percent).div_ceil(100).max(1) - 1;
         sorted.get(place).copied()
     }
-
-    pub(crate) fn count(&self) -> usize {
-        self.0.len()
-    }
 }
 
 /// The deaths of one kind.

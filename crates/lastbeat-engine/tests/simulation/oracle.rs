@@ -203,7 +203,15 @@ impl<'a> Oracle<'a> {
         };
         match deed.end {
             End::Alive => {}
-            End::Reexecuted => right.push("superseded"),
+            End::Reexecuted => {
+                right.push("superseded");
+                // What it became may have come and gone unheard; then all that is known is that it is silent.
+                let became = self.told.deeds.iter().filter(|next| next.same_as == Some(deed.run));
+                for next in became.filter(|next| next.start_heard.is_none()) {
+                    unseen(&mut right);
+                    right.extend(self.right_if(next, planned));
+                }
+            }
             End::PowerLost => {
                 unseen(&mut right);
                 if told {
@@ -231,10 +239,9 @@ impl<'a> Oracle<'a> {
             End::Panicked if told || exit => {
                 right.push(if planned && deed.mode == Mode::Unlinked { "shutdown" } else { "crashed" });
             }
-            End::TimedOut if exit => {
-                let killed = deed.asked_heard.is_none().then_some("killed");
-                right.extend(killed.or(Some("shutdown_timeout")));
-            }
+            // Of whom nobody heard that it was asked, all that is known is the KILL.
+            End::TimedOut if exit && deed.asked_heard.is_none() => by_exit(&["killed"], &mut right),
+            End::TimedOut if exit => right.push("shutdown_timeout"),
             End::Killed if exit => by_exit(&["killed"], &mut right),
             End::Watchdog if exit => by_exit(&["watchdog", "killed"], &mut right),
             End::OutOfMemory if exit && deed.mode.witnessed() => by_exit(&["oom_killed"], &mut right),
@@ -253,7 +260,8 @@ impl<'a> Oracle<'a> {
                 (false, true) => by_exit(&["exited_silently"], &mut right),
             },
             End::NeverReady if exit && linked => {
-                right.push(if planned { "crashed" } else { "start_failed" });
+                // Whether the one that comes after a stop was asked to stop as well is a matter of taste.
+                right.extend(planned.then_some("crashed").into_iter().chain(["start_failed"]));
             }
             End::NeverReady if exit => right.push(if planned { "shutdown" } else { "crashed" }),
             End::Unready if exit && linked => right.push("start_failed"),

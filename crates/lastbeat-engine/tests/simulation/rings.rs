@@ -193,14 +193,18 @@ impl Oracle<'_> {
 
     /// I1: an alert that opened for no reason.
     pub(crate) fn false_alarm(&self, ring: &Ring) -> Option<String> {
-        let Some(slot) = ring.slot else { return None };
+        let slot = ring.slot?;
         let deeds = &self.by_slot[&slot];
         let at = ring.from;
         let why = match ring.name {
             "LastbeatWorkerFailed" => deeds.iter().any(|deed| self.seems_dead(deed, at)),
+            // One alert for all of a host: of several runs, one at least has been silent for its full timeout.
             "LastbeatHostLost" => {
-                let on_host = self.told.deeds.iter().filter(|deed| Some(deed.host) == ring.host);
-                on_host.filter(|deed| self.seems_dead(deed, at)).count() >= 2
+                let open = |deed: &&Deed| {
+                    Some(deed.host) == ring.host && deed.started < at && deed.ended + MASS > at
+                };
+                self.told.deeds.iter().filter(open).count() >= 2
+                    && deeds.iter().any(|deed| self.seems_dead(deed, at))
             }
             "LastbeatHostRebooted" => {
                 let hosts =
@@ -234,7 +238,10 @@ impl Oracle<'_> {
             "LastbeatHung" => deeds.iter().any(|deed| {
                 let pace = deed.pace.unwrap_or_default() * 3;
                 let stuck = |(from, to): &(u64, u64)| {
-                    from + pace <= at + deed.interval * 2 && at <= to + deed.interval + SLACK
+                    // Whoever is killed while it hangs hangs on until its death is known.
+                    let known = if deed.ended <= *to + SLACK { self.known_by(deed) } else { 0 };
+                    let until = (to + deed.interval + SLACK).max(known);
+                    from + pace <= at + deed.interval * 2 && at <= until
                 };
                 let deaf = |(from, to): &(u64, u64)| {
                     from + silence(deed) <= at + 100 && at <= to + SLACK && deed.mode == Mode::Both
@@ -321,12 +328,15 @@ impl Oracle<'_> {
         let gone =
             deed.gaps.iter().any(|(from, to)| *from > 0 && from + LINK <= at + 100 && at <= to + SLACK)
                 && deed.started + LINK <= at;
-        let late = matches!(deed.end, End::TimedOut | End::PowerLost | End::Extended)
-            && deed.leaving + STOP <= at + LIE
-            && deed.end == End::TimedOut
-            && at <= self.news_until(deed);
+        // Asked to stop, and nothing was heard of an end by the deadline.
+        let late = deed.asked_heard.is_some_and(|asked| {
+            let told = self.exit_heard(deed).or(deed.final_heard);
+            asked + STOP <= at + LIE && told.is_none_or(|told| told >= at) && !self.holds(deed, at)
+        });
         let unready = deed.ready_heard.is_none_or(|ready| ready > at) && at + LIE >= deed.started + START;
-        dead || gone || late || unready && at <= self.news_until(deed)
+        let timed_out =
+            deed.end == End::TimedOut && deed.leaving + STOP <= at + LIE && at <= self.news_until(deed);
+        dead || gone || late || timed_out || unready && at <= self.news_until(deed)
     }
 
     /// A successor has truly been well for a minute. What had looked like one may turn out to have died: then the
@@ -334,14 +344,16 @@ impl Oracle<'_> {
     fn is_answered(&self, deed: &Deed, at: u64) -> bool {
         self.successors(deed).any(|next| {
             let steady = next.ready.map_or(u64::MAX, |ready| ready + STEADY);
-            steady <= at && next.ended >= steady && next.ready_heard.is_some_and(|heard| heard <= at)
+            steady <= at
+                && next.final_at.unwrap_or(next.ended) >= steady
+                && next.ready_heard.is_some_and(|heard| heard < at)
         })
     }
 
     fn ends_badly(&self, deed: &Deed) -> bool {
         // What was lost first and told as a clean stop later looked like a death for a while.
         let looked = self.reported(deed).or(deed.final_heard);
-        let told_late = looked.is_none_or(|told| told > deed.ended + LINK);
+        let told_late = looked.is_none_or(|told| told > deed.ended.min(deed.last_heard) + LINK);
         let bad = self.right(deed).iter().any(|class| loudness(class) == Loud::Page);
         deed.end != End::Alive && (bad || told_late)
     }
@@ -355,28 +367,28 @@ impl Oracle<'_> {
 
     /// A promise was due, and nobody was known to be back.
     fn may_be_overdue(&self, deed: &Deed, at: u64) -> bool {
-        let due = match deed.end {
-            End::Promised(within) => deed.final_at.unwrap_or(deed.ended).min(deed.ended) + within,
-            _ => {
-                let inside = self.told.windows.iter().filter(|it| {
-                    it.kind == PlanKind::Restart
-                        && it.slots.contains(&deed.slot)
-                        && it.from <= deed.ended + LIE
-                });
-                match inside.map(|it| it.to).filter(|to| *to + LIE >= deed.ended && *to <= at + LIE).max() {
-                    Some(due) => due,
-                    None => return false,
-                }
+        let own = match deed.end {
+            End::Promised(within) if deed.mode.linked() => {
+                Some(deed.final_at.unwrap_or(deed.ended).min(deed.ended) + within)
             }
+            _ => None,
         };
-        let held = self.holds(deed, at);
-        let back = self.successors(deed).any(|next| {
-            next.ready_heard.is_some_and(|heard| heard < at)
-                && next.ready.is_some_and(|ready| ready + SLACK < due)
+        // M8: a stop inside an announced restart promises to be back before the window ends.
+        let windows = self.told.windows.iter().filter(|it| {
+            let concerned = it.slots.contains(&deed.slot) && it.from <= deed.ended + LIE;
+            it.kind == PlanKind::Restart && concerned && it.to + LIE >= deed.ended
         });
+        let held = self.holds(deed, at);
         // Who comes back too late has broken the promise, whether or not the collector still waits.
         let late = self.successors(deed).any(|next| next.ready_heard.is_some_and(|heard| heard <= at));
-        due <= at + LIE && (!held || late) && !back
+        let back = |due: u64| {
+            self.successors(deed).any(|next| {
+                let known = next.ready_heard.is_some_and(|heard| heard < at);
+                known && next.ready.is_some_and(|ready| ready + SLACK < due)
+            })
+        };
+        let mut dues = windows.map(|it| it.to).chain(own);
+        dues.any(|due| due <= at + LIE && (!held || late) && !back(due))
     }
 
     fn counts_as_bad(&self, deed: &Deed, at: u64) -> bool {

@@ -15,7 +15,7 @@ impl World<'_> {
         let hit = |slot: &usize| match whom {
             Whom::Worker(one) => *slot == one,
             Whom::Host(host) => self.script.slots[*slot].host == host,
-            Whom::Half => self.script.slots[*slot].host % 2 == 0,
+            Whom::Half => self.script.slots[*slot].host.is_multiple_of(2),
         };
         (0..self.script.slots.len()).filter(hit).collect()
     }
