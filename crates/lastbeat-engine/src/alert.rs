@@ -10,7 +10,7 @@ use crate::ending::{Class, Severity, words};
 use crate::fact::PlanKind;
 use crate::moment::Moment;
 use crate::rules::Rules;
-use crate::run::{PromiseState, Run};
+use crate::run::{Amendment, PromiseState, Run};
 use crate::silence::Silence;
 use crate::words::{class_words, span};
 use crate::worker::Worker;
@@ -260,8 +260,9 @@ fn needs_of(worker: &Worker, run: &Run, now: Moment, rules: &Rules) -> Vec<Need>
 
 /// Since when an alert of this name stands for a run whose verdict was amended, but not to another name.
 fn open_since(run: &Run, name: AlertName) -> Option<Moment> {
-    let same =
-        run.amendments.iter().rev().take_while(|amendment| AlertName::of_class(amendment.from) == Some(name));
+    let named = |class: Class| AlertName::of_class(class) == Some(name);
+    let stands = |amendment: &&Amendment| named(amendment.from) && amendment.to.is_some_and(named);
+    let same = run.amendments.iter().rev().take_while(stands);
     let first = same.last()?;
     run.told_from(first.from_at, first.from.is_inferred())
 }

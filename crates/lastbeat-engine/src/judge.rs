@@ -14,7 +14,7 @@ use crate::ending::{
 };
 use crate::fact::{Deadline, Expired, PhaseTo, PlanKind};
 use crate::moment::Moment;
-use crate::plan::{Window, holding};
+use crate::plan::{Window, holding, restart_of};
 use crate::rules::Rules;
 
 /// What a run's neighbours contribute to its verdict.
@@ -251,12 +251,10 @@ fn ask(
     Some(Box::new(Ask { cause, at, deadline: extended(dossier, deadline, rules), again }))
 }
 
-/// The announced stop or restart that a moment falls into. A run that started inside a restart's window is the one
-/// that was to come back: its end was not announced.
+/// The announced stop or restart that a moment falls into.
 fn announced<'a>(dossier: &Dossier, windows: &'a [Window], at: Moment) -> Option<&'a Window> {
-    let before = |window: &&Window| dossier.started_at().is_some_and(|started| started <= window.from);
-    let restart = holding(windows, PlanKind::Restart, at).filter(before);
-    holding(windows, PlanKind::Stop, at).or(restart)
+    let restart = || restart_of(windows, dossier.started_at()?, at);
+    holding(windows, PlanKind::Stop, at).or_else(restart)
 }
 
 /// Whether a process was killed or came down by itself.

@@ -53,6 +53,13 @@ impl Window {
     }
 }
 
+/// The restart that a run saw announced and that holds a moment; of several, the one that ends last. A run that started
+/// inside the window is the one that was to come back: its end was not announced.
+pub(crate) fn restart_of(windows: &[Window], started: Moment, at: Moment) -> Option<&Window> {
+    let restarts = windows.iter().filter(|window| window.plan.kind == PlanKind::Restart);
+    restarts.filter(|window| window.holds(at) && started <= window.from).max_by_key(|it| it.until)
+}
+
 /// The window of a kind that holds a moment; of several, the one that ends last.
 pub(crate) fn holding(windows: &[Window], kind: PlanKind, at: Moment) -> Option<&Window> {
     windows.iter().filter(|window| window.plan.kind == kind && window.holds(at)).max_by_key(|it| it.until)

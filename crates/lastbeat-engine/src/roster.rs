@@ -21,6 +21,8 @@ use crate::worker::{Shift, Worker};
 
 /// The most announced windows in memory; what ended first goes first.
 pub const PLANS_MAX: usize = 4_096;
+/// The most runs that are waited for because another is said to be their fork.
+const UNHEARD_MAX: usize = 4_096;
 /// A fleet that was counted and found well is not counted anew within this share of a beat interval.
 const COUNTS_AN_INTERVAL: u64 = 5;
 
@@ -79,6 +81,8 @@ pub struct Roster {
     ended_plans: BTreeMap<Arc<str>, Moment>,
     guard: Guard,
     last_away: Option<Away>,
+    /// Runs that nobody has heard of, with the workers where they are said to have forked.
+    waiting_for: HashMap<RunId, Vec<Slot>>,
     /// The newest count of each speaker about no single run.
     about_none: BTreeMap<Source, u64>,
     /// Places of forgotten workers.
@@ -102,6 +106,7 @@ impl Roster {
             ended_plans: BTreeMap::new(),
             guard: Guard::default(),
             last_away: None,
+            waiting_for: HashMap::new(),
             about_none: BTreeMap::new(),
             free: Vec::new(),
         }
@@ -291,7 +296,8 @@ impl Roster {
             let counts = Arc::make_mut(&mut self.counts);
             *counts.agent_ends.entry((Arc::clone(&fact.service), end)).or_default() += 1;
         }
-        let concerned = self.learn_of_host(slot, fact);
+        let mut concerned = self.learn_of_host(slot, fact);
+        concerned.extend(self.learn_of_parents(slot, fact));
         let mut changes = Vec::new();
         for slot in concerned {
             let shifts = Arc::make_mut(&mut self.workers[slot]).rejudge(fact, &self.rules);
@@ -325,6 +331,43 @@ impl Roster {
             .collect();
         self.schedule(slot);
         changes
+    }
+
+    /// Who was forked by a run of another worker is no child here. Either of the two may be heard of first; gives the
+    /// workers to judge anew.
+    fn learn_of_parents(&mut self, slot: Slot, fact: &Fact) -> Vec<Slot> {
+        let mut concerned = Vec::new();
+        if let Some(parent) = self.workers[slot].run(fact.id.run).and_then(Run::parent_run) {
+            match self.by_run.get(&parent) {
+                Some(at) if *at != slot => concerned.extend(self.mark_parent_elsewhere(slot, parent)),
+                Some(_) => {}
+                None if self.waiting_for.len() >= UNHEARD_MAX => {}
+                None => {
+                    let waiting = self.waiting_for.entry(parent).or_default();
+                    if !waiting.contains(&slot) {
+                        waiting.push(slot);
+                    }
+                }
+            }
+        }
+        for other in self.waiting_for.remove(&fact.id.run).unwrap_or_default() {
+            if other != slot {
+                concerned.extend(self.mark_parent_elsewhere(other, fact.id.run));
+            }
+        }
+        concerned.retain(|other| *other != slot);
+        concerned
+    }
+
+    /// Marks the children that a run of another worker has here; gives the worker when that was news.
+    fn mark_parent_elsewhere(&mut self, slot: Slot, parent: RunId) -> Option<Slot> {
+        let is_news = |run: &Run| run.parent_run() == Some(parent) && !run.parent_elsewhere;
+        if !self.workers[slot].runs.iter().any(is_news) {
+            return None;
+        }
+        let children = Arc::make_mut(&mut self.workers[slot]).runs.iter_mut();
+        children.filter(|run| run.parent_run() == Some(parent)).for_each(|run| run.parent_elsewhere = true);
+        Some(slot)
     }
 
     /// A start told of a host. Gives the workers to judge anew: its own, and of a new boot, all that ran there before.

@@ -8,7 +8,7 @@ use crate::ending::{AgentEnd, CauseKind, Class};
 use crate::fact::{AgentState, AgentStatus, Away, Deadline, PlanKind, RunId, Source};
 use crate::judge::{Context, State, Verdict, judge};
 use crate::moment::Moment;
-use crate::plan::{Window, holding};
+use crate::plan::{Window, holding, restart_of};
 use crate::rules::Rules;
 
 /// The most amendments that are kept of one run; a verdict that flaps more often than this says so by its age.
@@ -123,6 +123,8 @@ pub struct Run {
     pub(crate) amendments: Vec<Amendment>,
     /// When its host first told another boot id, after this run had started.
     pub(crate) rebooted: Option<Moment>,
+    /// The run that forked it is one of another worker.
+    pub(crate) parent_elsewhere: bool,
     /// The mass silence it was part of.
     pub(crate) folded: Option<Folded>,
     /// What has been counted of it; counters never move back (see `counts`).
@@ -170,6 +172,7 @@ impl Run {
             last_said: Moment::default(),
             amendments: Vec::new(),
             rebooted: None,
+            parent_elsewhere: false,
             folded: None,
             counted: Counted::default(),
         }
@@ -582,8 +585,8 @@ impl Run {
     pub(crate) fn promised(&self, windows: &[Window], rules: &Rules) -> Option<(Moment, Moment)> {
         let ending = self.verdict.ending().filter(|ending| ending.class.keeps_its_promise())?;
         let stop = holding(windows, PlanKind::Stop, ending.at);
-        let restart = holding(windows, PlanKind::Restart, ending.at)
-            .filter(|window| self.verdict.ask.is_some() && self.started_at() <= window.from)
+        let restart = restart_of(windows, self.started_at(), ending.at)
+            .filter(|_| self.verdict.ask.is_some())
             .map(|window| window.until.since(ending.at));
         let own = self.dossier.fin.as_ref().and_then(|fin| fin.value.back_within_ms);
         // The command line's promise is for planned stops from outside, not for the person at the keyboard, nor for
@@ -631,8 +634,8 @@ impl Run {
         silence.into_iter().chain(start).chain(stall).min_by_key(|(due, _)| *due)
     }
 
-    /// When it is missed because its host is back without it. A host may have a namesake, so two beats must be
-    /// missing.
+    /// When it is missed because its host is back without it: at once, or when two beats are missing, for a host may
+    /// have a namesake; but not later than a closed link would be.
     fn missed_after_reboot(&self, rules: &Rules) -> Option<Moment> {
         let rebooted = self.rebooted.filter(|rebooted| self.hot.last_seen < *rebooted)?;
         if self.ended() || self.dossier.gone.as_ref().is_some_and(|gone| gone.value.is_some()) {
@@ -640,7 +643,7 @@ impl Run {
         }
         let allowed_ms = self.interval_ms(rules).saturating_mul(rules.overdue_intervals);
         let missed = self.hot.closed.unwrap_or_else(|| self.watched_from().plus(allowed_ms));
-        Some(missed.max(rebooted))
+        Some(missed.min(rebooted.plus(rules.link_ms)).max(rebooted))
     }
 
     /// D1: a closed link is a loss ten seconds later, pure silence only at max(6T, 15 s).

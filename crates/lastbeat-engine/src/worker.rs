@@ -211,14 +211,15 @@ impl Worker {
         all
     }
 
-    /// Runs after this one which are not its children.
+    /// Runs after this one that came in its place. Who was forked by a run of this worker, or by one that is not known
+    /// yet, is a child and nobody's successor.
     pub(crate) fn successors(&self, run: &Run) -> impl Iterator<Item = &Run> {
-        let parent = run.id;
+        let own = run.id;
         self.runs
             .iter()
-            .skip_while(move |other| other.id != parent)
+            .skip_while(move |other| other.id != own)
             .skip(1)
-            .filter(move |other| other.parent_run() != Some(parent))
+            .filter(|other| other.parent_run().is_none() || other.parent_elsewhere)
     }
 
     /// Takes a fact of one of its runs; [`Worker::rejudge`] says what follows.

@@ -9,7 +9,5 @@ pub(crate) mod door;
 pub(crate) mod link;
 pub(crate) mod operator;
 #[cfg(test)]
-mod operator_tests;
-#[cfg(test)]
 mod tests;
 pub(crate) mod translate;

@@ -3,6 +3,9 @@
 //! An order is whole or refused: an unknown field is a misspelt one, and a misspelt `worker` would speak of the
 //! whole service.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;

@@ -101,6 +101,27 @@ fn the_oracle_fails_a_collector_that_always_says_live_and_one_that_always_says_l
     }));
 }
 
+/// A rule, and how it is bent.
+type Bend = (&'static str, fn(&mut Rules));
+
+#[test]
+fn a_rule_that_is_bent_is_noticed() {
+    let bends: &[Bend] = &[
+        ("a closed link is waited for too long", |rules| rules.link_ms = 60_000),
+        ("silence is called a death too early", |rules| rules.lost_intervals = 3),
+        ("a promise is cut short", |rules| rules.promise_max_ms = 9_000),
+        ("a start has too little time", |rules| rules.start_ms = 1_000),
+        ("work may stand still for ever", |rules| rules.stuck_intervals = 1_000),
+        ("nobody hears of a stopped process", |rules| rules.suspended_ms = 3_600_000),
+        ("one death is a crash loop", |rules| rules.loop_endings = 1),
+    ];
+    for (how, bend) in bends {
+        let mut rules = Rules::default();
+        bend(&mut rules);
+        assert!(campaign(0..SEEDS, Size::Small, &rules, true).first.is_some(), "{how}: nobody complained");
+    }
+}
+
 /// `./tests/campaign` runs this; without what it sets there is nothing to do.
 #[test]
 #[ignore = "takes minutes; ./tests/campaign runs it"]

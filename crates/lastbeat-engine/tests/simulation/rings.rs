@@ -344,9 +344,11 @@ impl Oracle<'_> {
     fn is_answered(&self, deed: &Deed, at: u64) -> bool {
         self.successors(deed).any(|next| {
             let steady = next.ready.map_or(u64::MAX, |ready| ready + STEADY);
-            steady <= at
-                && next.final_at.unwrap_or(next.ended) >= steady
-                && next.ready_heard.is_some_and(|heard| heard < at)
+            let lasted = next.final_at.unwrap_or(next.ended) >= steady.saturating_add(LIE);
+            let known = next.ready_heard.is_some_and(|heard| heard < at);
+            // One that seems to be gone since is no answer, as long as it seems so.
+            let seems_gone = next.gaps.iter().any(|(from, to)| *from < steady && at <= *to);
+            steady <= at && lasted && known && !seems_gone
         })
     }
 

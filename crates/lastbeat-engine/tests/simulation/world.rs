@@ -550,8 +550,9 @@ impl<'a> World<'a> {
         for life in &mut self.lives {
             let deed = &mut life.deed;
             (deed.ended, deed.leaving) = (deed.ended.min(until), deed.leaving.min(until));
-            deed.gaps.push((deed.last_heard, deed.ended));
-            deed.own_gaps.push((life.own_heard, deed.ended));
+            // A late double of a message may come after the end.
+            deed.gaps.push((deed.last_heard, deed.ended.max(deed.last_heard)));
+            deed.own_gaps.push((life.own_heard, deed.ended.max(life.own_heard)));
             for (_, to) in deed.hangs.iter_mut().chain(&mut deed.suspended) {
                 *to = (*to).min(deed.ended);
             }

@@ -148,10 +148,31 @@ async fn each_fault_of_a_plan_has_its_code_and_leaves_nothing() {
 #[tokio::test]
 async fn no_more_plans_are_open_than_may_be_and_one_that_ends_makes_room() {
     let trial = Trial::new().await;
-    let mut last = String::new();
-    for _ in 0..PLANS_MAX {
-        last = announce(&trial, with("service", json!("other"))).await;
+    let (id, now) = (trial.parts.state.identity.id, trial.parts.state.clock.now());
+    let dir = trial.stop().await;
+    // All but one are there already.
+    let mut journal = rusqlite::Connection::open(dir.path().join("data/journal.sqlite3")).unwrap();
+    let transaction = journal.transaction().unwrap();
+    for seq in 1..PLANS_MAX {
+        let plan = json!({ "type": "plan", "id": seq.to_string(), "kind": "stop", "service": "other", "for_ms": 3_600_000 });
+        transaction
+            .execute(
+                "INSERT INTO facts (run_id, source, seq, service, worker, taken_ms, age_ms, live, signal_json)
+                 VALUES (?1, 'operator', ?2, 'lastbeat', 'collector', ?3, 0, 0, ?4)",
+                rusqlite::params![
+                    id.as_u128().to_be_bytes(),
+                    i64::try_from(seq).unwrap(),
+                    now.as_millis().cast_signed(),
+                    plan.to_string()
+                ],
+            )
+            .unwrap();
     }
+    transaction.commit().unwrap();
+    drop(journal);
+
+    let trial = Trial::in_dir(dir).await;
+    let last = announce(&trial, maintenance()).await;
     let (status, answer) = trial.order(Method::POST, PLANS, maintenance()).await;
     assert_eq!((status.as_u16(), &answer["error"]["code"]), (422, &json!("too_many_plans")));
     assert_eq!(trial.order(Method::DELETE, &format!("{PLANS}/{last}"), "").await.0, StatusCode::OK);
