@@ -35,6 +35,7 @@ pub mod roster;
 pub mod rules;
 pub mod run;
 pub mod silence;
+pub mod snapshot;
 pub mod words;
 pub mod worker;
 
@@ -44,8 +45,9 @@ pub use ending::{Class, Ending, Severity};
 pub use fact::{Fact, FactId, RunId, Source, What};
 pub use judge::{State, Verdict};
 pub use moment::Moment;
-pub use roster::{Change, Clash, Proposal, Roster, Snapshot};
+pub use roster::{Change, Clash, Proposal, Roster};
 pub use rules::Rules;
 pub use run::{Amendment, Flag, Promise, PromiseState, Run};
+pub use snapshot::Snapshot;
 pub use words::WallOffset;
 pub use worker::{Condition, Standing, Worker};

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::alert::{Alert, alerts, by_host, of_silence};
 use crate::counts::Counts;
 use crate::ending::Class;
 use crate::fact::{Away, Deadline, Expired, Fact, Forget, MassSilence, RunId, Source, What, WitnessStart};
@@ -16,7 +15,8 @@ use crate::moment::Moment;
 use crate::plan::Window;
 use crate::rules::Rules;
 use crate::run::{Folded, Run};
-use crate::silence::{Count, Guard, MEMBERS_MAX, Silence};
+use crate::silence::{Count, Guard, MEMBERS_MAX};
+use crate::snapshot::Snapshot;
 use crate::worker::{Shift, Worker};
 
 /// The most announced windows in memory; what ended first goes first.
@@ -78,6 +78,8 @@ pub struct Roster {
     counts: Arc<Counts>,
     hosts: Hosts,
     windows: BTreeMap<Arc<str>, Window>,
+    /// The same, shared with the views.
+    told_windows: Arc<[Window]>,
     ended_plans: BTreeMap<Arc<str>, Moment>,
     guard: Guard,
     last_away: Option<Away>,
@@ -103,6 +105,7 @@ impl Roster {
             counts: Arc::default(),
             hosts: Hosts::default(),
             windows: BTreeMap::new(),
+            told_windows: Arc::default(),
             ended_plans: BTreeMap::new(),
             guard: Guard::default(),
             last_away: None,
@@ -401,6 +404,7 @@ impl Roster {
         {
             self.windows.remove(&first);
         }
+        self.told_windows = self.windows.values().cloned().collect();
         let service = &window.plan.service;
         let from = (Arc::clone(service), Arc::from(""));
         let slots: Vec<Slot> = self
@@ -651,7 +655,7 @@ impl Roster {
             workers: self.by_name.values().map(|slot| Arc::clone(&self.workers[*slot])).collect(),
             counts: Arc::clone(&self.counts),
             silences: self.guard.told.clone(),
-            windows: self.windows.values().cloned().collect(),
+            windows: Arc::clone(&self.told_windows),
         }
     }
 
@@ -705,74 +709,5 @@ impl Roster {
             worker: Arc::clone(&worker.worker),
             what,
         }
-    }
-}
-
-/// What the views look at.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    rules: Rules,
-    workers: Vec<Arc<Worker>>,
-    counts: Arc<Counts>,
-    silences: Vec<Silence>,
-    windows: Vec<Window>,
-}
-
-impl Snapshot {
-    /// The rules that judged.
-    #[must_use]
-    pub const fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
-    /// All workers by (service, worker).
-    #[must_use]
-    pub fn workers(&self) -> &[Arc<Worker>] {
-        &self.workers
-    }
-
-    /// One worker.
-    #[must_use]
-    pub fn worker(&self, service: &str, worker: &str) -> Option<&Arc<Worker>> {
-        let place =
-            self.workers.binary_search_by(|known| (&*known.service, &*known.worker).cmp(&(service, worker)));
-        place.ok().map(|place| &self.workers[place])
-    }
-
-    /// One run and its worker.
-    #[must_use]
-    pub fn run(&self, id: RunId) -> Option<(&Arc<Worker>, &Run)> {
-        self.workers.iter().find_map(|worker| Some((worker, worker.run(id)?)))
-    }
-
-    /// The counters.
-    #[must_use]
-    pub fn counts(&self) -> &Counts {
-        &self.counts
-    }
-
-    /// The mass silences of late, oldest first; the last may be open.
-    #[must_use]
-    pub fn silences(&self) -> &[Silence] {
-        &self.silences
-    }
-
-    /// Planned work, past and present, by its identity.
-    #[must_use]
-    pub fn windows(&self) -> &[Window] {
-        &self.windows
-    }
-
-    /// All alerts, open ones first: one for each host and each mass silence, instead of their workers'.
-    #[must_use]
-    pub fn alerts(&self, now: Moment) -> Vec<Alert> {
-        let of_workers = self.workers.iter().flat_map(|worker| alerts(worker, now, &self.rules)).collect();
-        let mut all = by_host(of_workers);
-        all.extend(self.silences.iter().map(of_silence));
-        all.retain(|alert| {
-            alert.resolved.is_none_or(|resolved| now.since(resolved) <= self.rules.resolved_kept_ms)
-        });
-        all.sort_by_key(|alert| (alert.resolved.is_some(), std::cmp::Reverse(alert.since)));
-        all
     }
 }
