@@ -205,7 +205,9 @@ fn outside_maintenance(worker: &Worker, needs: Vec<Need>, now: Moment, rules: &R
 
 fn needs_of(worker: &Worker, run: &Run, now: Moment, rules: &Rules) -> Vec<Need> {
     let mut needs = Vec::new();
-    if worker.is_child_of_a_live_run(run) {
+    // Just back, the observer may hear of a child before it hears of the parent that lives.
+    let may_be_a_child = worker.parent_is_unheard_of(run) && now < run.hold_until(rules);
+    if worker.is_child_of_a_live_run(run) || may_be_a_child {
         return needs;
     }
     let mut need = |name, since, until, because: String| {

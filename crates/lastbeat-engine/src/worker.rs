@@ -203,6 +203,12 @@ impl Worker {
         parent.verdict.ending().is_none_or(|parent| ended.is_some_and(|ended| ended <= parent.at))
     }
 
+    /// It was forked by a run that nobody has heard of yet.
+    pub(crate) fn parent_is_unheard_of(&self, run: &Run) -> bool {
+        let unheard = |parent| !run.parent_elsewhere && self.run(parent).is_none();
+        run.parent_run().is_some_and(unheard)
+    }
+
     /// All amendments of its runs, oldest first.
     #[must_use]
     pub fn amendments(&self) -> Vec<&Amendment> {

@@ -70,9 +70,14 @@ pub(crate) fn complaints(told: &Told) -> Vec<String> {
     for deed in &told.deeds {
         all.extend(oracle.about(deed));
         all.extend(oracle.missed(deed));
+        all.extend(oracle.still_down(deed));
+        all.extend(oracle.undone(deed));
+        all.extend(oracle.went_with_its_host(deed));
     }
     for ring in &told.rings {
         all.extend(oracle.false_alarm(ring));
+        all.extend(oracle.stays(ring));
+        all.extend(oracle.vanishes(ring));
     }
     all.extend(oracle.mass_silence());
     all

@@ -197,7 +197,10 @@ impl Oracle<'_> {
         let deeds = &self.by_slot[&slot];
         let at = ring.from;
         let why = match ring.name {
-            "LastbeatWorkerFailed" => deeds.iter().any(|deed| self.seems_dead(deed, at)),
+            "LastbeatWorkerFailed" => {
+                deeds.iter().any(|deed| self.seems_dead(deed, at) && self.is_its_own_affair(deed, at))
+                    && !self.loops(ring)
+            }
             // One alert for all of a host: of several runs, one at least has been silent for its full timeout.
             "LastbeatHostLost" => {
                 let open = |deed: &&Deed| {
@@ -317,6 +320,161 @@ impl Oracle<'_> {
                             .any(|(from, to)| before(*from) && it.from < *to)
                 })
         })
+    }
+
+    /// I3: what was down when maintenance ended, and nobody had come since, is told under its name.
+    pub(crate) fn still_down(&self, deed: &Deed) -> Option<String> {
+        let slot = deed.slot;
+        let page = deed.class.is_some_and(|class| loudness(class) == Loud::Page);
+        let heard = self.exit_heard(deed)?;
+        let window = self.told.windows.iter().find(|it| {
+            it.kind == PlanKind::Maintenance
+                && it.slots.contains(&slot)
+                && it.from + LIE < deed.ended
+                && heard + LIE < it.to
+        })?;
+        let by = self.after_absences(window.to, silence(deed)) + SLACK;
+        let alone = self.successors(deed).all(|next| next.started > by)
+            && self
+                .told
+                .windows
+                .iter()
+                .filter(|it| it.slots.contains(&slot))
+                .all(|it| it.from == window.from || it.to < deed.started || it.from > by)
+            && deed.ready_heard.is_some();
+        let mut own = self.rings.get(&slot).into_iter().flatten();
+        let rang = own.any(|ring| ring.name == "LastbeatMaintenanceOver" && ring.open_within(window.to, by));
+        (page && deed.parent.is_none() && alone && by < self.told.until && !rang).then(|| {
+            format!(
+                "I3: run {} of w{slot:02} ({:?}) is down after maintenance; nobody was paged by {by}",
+                deed.run, deed.end
+            )
+        })
+    }
+
+    /// I8: who was called dead when nobody had come in its place stays dead when somebody does.
+    pub(crate) fn undone(&self, deed: &Deed) -> Option<String> {
+        // The same process under another run was alive all the time.
+        if deed.class != Some("superseded") || deed.end == End::Reexecuted {
+            return None;
+        }
+        let first = self.successors(deed).map(|next| next.started).min()?;
+        let of_it: Vec<_> = self.told.said.iter().filter(|it| it.run == deed.run).collect();
+        let undone = of_it.windows(2).find(|pair| {
+            pair[1].class == Some("superseded")
+                && pair[0].class.is_some_and(|class| loudness(class) == Loud::Page)
+                && pair[0].at + LIE < first
+        })?;
+        Some(format!(
+            "I8: run {} was {:?} at {}, and is undone by a successor",
+            deed.run, undone[0].class, undone[0].at
+        ))
+    }
+
+    /// I7: a host that lost its power and told of its new boot took them with it.
+    pub(crate) fn went_with_its_host(&self, deed: &Deed) -> Option<String> {
+        let told = self.exit_heard(deed).is_some() || deed.final_heard.is_some();
+        let (_, _, on) =
+            self.told.boots.iter().find(|(host, off, _)| *host == deed.host && *off == deed.ended)?;
+        // What had waited for a collector that was held came after the boot: that looks like life.
+        let silent = deed.last_heard < *on;
+        let again = silent
+            && self.told.deeds.iter().any(|it| {
+                it.host == deed.host
+                    && it.started >= *on
+                    && it.start_heard.is_some_and(|heard| heard + MASS < self.told.until)
+            });
+        let right = deed.class == Some("host_rebooted");
+        (deed.end == End::PowerLost && deed.start_heard.is_some() && again && !told && !right).then(|| {
+            format!(
+                "I7: run {} of w{:02} went with its host and is called {:?}",
+                deed.run, deed.slot, deed.class
+            )
+        })
+    }
+
+    /// What was said of a run last.
+    fn said_at(&self, deed: &Deed, at: u64) -> Option<&'static str> {
+        let of_it = self.told.said.iter().rev().filter(|it| it.run == deed.run);
+        of_it.into_iter().find(|it| it.at <= at)?.class
+    }
+
+    /// Its death is told by an alert of its own: not by its parent, its host, or the promise it was to keep; and it is
+    /// called a death at that moment.
+    fn is_its_own_affair(&self, deed: &Deed, at: u64) -> bool {
+        let said = self.said_at(deed, at);
+        let is_told = said.is_some_and(|class| loudness(class) == Loud::Page && !class.starts_with("host_"));
+        let parent = deed.parent.map(|parent| &self.told.deeds[parent as usize]);
+        let of_a_live_one = parent.is_some_and(|parent| self.said_at(parent, at).is_none());
+        is_told && !of_a_live_one && !self.is_an_attempt(deed)
+    }
+
+    /// It came to its end before it was ready, inside a promise that it was to keep.
+    fn is_an_attempt(&self, deed: &Deed) -> bool {
+        let before =
+            self.by_slot[&deed.slot].iter().rev().filter(|it| it.run < deed.run && it.parent.is_none());
+        let Some(promising) = before.into_iter().find(|it| it.ready_heard.is_some()) else { return false };
+        let End::Promised(within) = promising.end else { return false };
+        let due = promising.final_at.unwrap_or(promising.ended).min(promising.ended) + within;
+        deed.ready_heard.is_none()
+            && deed.start_heard.is_some()
+            && promising.final_heard.is_some()
+            && promising.class == Some("shutdown")
+            && deed.ended + LIE < due
+            && self.exit_heard(deed).is_some()
+    }
+
+    /// One page for a loop, instead of one for each turn of it.
+    fn loops(&self, ring: &Ring) -> bool {
+        let own = ring.slot.and_then(|slot| self.rings.get(&slot)).into_iter().flatten();
+        own.filter(|it| it.name == "LastbeatCrashLoop")
+            .any(|it| it.from < ring.from && it.to.is_none_or(|to| ring.from < to))
+    }
+
+    /// I1: an alert that stands although nothing that it could mean does.
+    pub(crate) fn stays(&self, ring: &Ring) -> Option<String> {
+        let (slot, until) = (ring.slot?, self.told.until);
+        let deeds = &self.by_slot[&slot];
+        let newest = deeds.iter().rev().find(|deed| deed.parent.is_none())?;
+        let well = newest.end == End::Alive
+            && newest.class.is_none()
+            && newest.ready_heard.is_some_and(|ready| ready > ring.from && ready + STEADY + SLACK < until);
+        let dead = deeds.iter().any(|deed| deed.class.is_some_and(|class| loudness(class) == Loud::Page));
+        let failed =
+            matches!(ring.name, "LastbeatWorkerFailed" | "LastbeatHostLost" | "LastbeatRestartOverdue");
+        let lie = match ring.name {
+            "LastbeatWorkerFailed" => well || !dead,
+            _ => failed && well,
+        };
+        (ring.to.is_none() && lie).then(|| {
+            format!("I1: {} of w{slot:02} is open since {} and still at the end", ring.name, ring.from)
+        })
+    }
+
+    /// I2: a broken promise stays one until somebody was ready for a minute.
+    pub(crate) fn vanishes(&self, ring: &Ring) -> Option<String> {
+        let (slot, to) = (ring.slot?, ring.to?);
+        let deeds = &self.by_slot[&slot];
+        let steady = deeds.iter().any(|deed| {
+            deed.ready.is_some_and(|ready| ready + SLACK >= ring.from && ready + STEADY <= to + LIE)
+        });
+        let done = deeds
+            .iter()
+            .any(|deed| deed.end == End::Done && deed.ended <= to + LIE && deed.ended + SLACK >= ring.from);
+        let maintained = self.told.windows.iter().any(|it| it.slots.contains(&slot) && it.from <= to + LIE);
+        // A word that came late, of the promising run or of one that was there in time.
+        let late = self.told.absences.iter().any(|(left, back)| *left <= to && ring.from <= back + 60_000)
+            || deeds.iter().any(|deed| self.is_cut_off(deed, ring.from.saturating_sub(60_000), to));
+        // What lay in one spool is read word by word: what opens and is resolved on the way woke nobody.
+        let at_once = to <= ring.from + LIE;
+        (ring.name == "LastbeatRestartOverdue" && !at_once && !steady && !done && !maintained && !late).then(
+            || {
+                format!(
+                    "I2: {} of w{slot:02} from {} is resolved at {to}, and nobody is steady",
+                    ring.name, ring.from
+                )
+            },
+        )
     }
 
     /// A death, or a silence that looks like one, that is news at this moment.
