@@ -515,7 +515,9 @@ impl Roster {
             let may_be_many = next.is_some_and(|(_, _, which)| which.is_a_silence())
                 || worker.next_look(&self.rules).is_some_and(|look| look <= now);
             if may_be_many {
-                let silence = self.many_are_silent(now);
+                // A look can wait for the next one; a death cannot be taken back.
+                let look_ms = self.rules.interval_ms / COUNTS_AN_INTERVAL;
+                let silence = self.many_are_silent(now, if next.is_some() { 0 } else { look_ms });
                 if !silence.is_empty() {
                     // Step it first: it moves the deadlines of all its members.
                     proposals.extend(silence);
@@ -566,24 +568,23 @@ impl Roster {
     }
 
     /// A mass silence, if half of the fleet is silent now; in pieces, for a fact is bounded.
-    fn many_are_silent(&mut self, now: Moment) -> Vec<Proposal> {
-        let fresh_ms = self.rules.interval_ms / COUNTS_AN_INTERVAL;
-        let fresh = self.guard.counted.is_some_and(|counted| now.since(counted) < fresh_ms);
+    /// While one is open, who falls silent after the others is folded into it.
+    fn many_are_silent(&mut self, now: Moment, fresh_ms: u64) -> Vec<Proposal> {
+        let fresh = self.guard.counted.is_some_and(|counted| now.since(counted) <= fresh_ms);
         if fresh || self.by_run.len() < self.rules.mass_runs {
             return Vec::new();
         }
         let mut count = Count::default();
         for worker in &self.workers {
-            let runs = worker.runs.iter().filter(|run| !self.guard.members.contains(&run.id));
-            for run in runs.filter(|run| !worker.is_child_of_a_live_run(run)) {
+            for run in worker.runs.iter().filter(|run| !worker.is_child_of_a_live_run(run)) {
                 if let Some(is_silent) = run.silence_of(now, &self.rules) {
                     count.add(run, is_silent);
                 }
             }
         }
-        let verdict = count.verdict(&self.rules);
-        self.guard.counted = verdict.is_none().then_some(now);
-        let (members, of) = verdict.unwrap_or_default();
+        let (mut members, of) = count.verdict(&self.rules).unwrap_or_default();
+        members.retain(|member| !self.guard.members.contains(member));
+        self.guard.counted = members.is_empty().then_some(now);
         members
             .chunks(MEMBERS_MAX)
             .map(|members| Self::about_none(What::MassSilence(MassSilence { members: members.to_vec(), of })))

@@ -240,6 +240,11 @@ impl Run {
         self.dossier.told(|start| start.parent_run)
     }
 
+    /// It was forked by a run of its own worker, or by one that is not known yet.
+    pub(crate) fn is_child(&self) -> bool {
+        self.parent_run().is_some() && !self.parent_elsewhere
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
@@ -415,7 +420,10 @@ impl Run {
     /// From when an ending of this moment is told by an alert of its own: what is inferred while half of the fleet
     /// is silent belongs to that alert, as long as it stands.
     pub(crate) fn told_from(&self, at: Moment, inferred: bool) -> Option<Moment> {
-        match self.folded.filter(|folded| inferred && folded.since <= at) {
+        // A member that was heard again and then fell silent did so alone.
+        let gone = self.dossier.gone.as_ref().and_then(|gone| gone.value).and_then(|gone| gone.last_seen);
+        let folded = self.folded.filter(|folded| gone.is_none_or(|seen| seen < folded.since));
+        match folded.filter(|folded| inferred && folded.since <= at) {
             None => Some(at),
             Some(Folded { until: None, .. }) => None,
             Some(Folded { until: Some(until), .. }) => Some(at.max(until)),

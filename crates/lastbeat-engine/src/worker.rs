@@ -221,11 +221,7 @@ impl Worker {
     /// yet, is a child and nobody's successor.
     pub(crate) fn successors(&self, run: &Run) -> impl Iterator<Item = &Run> {
         let own = run.id;
-        self.runs
-            .iter()
-            .skip_while(move |other| other.id != own)
-            .skip(1)
-            .filter(|other| other.parent_run().is_none() || other.parent_elsewhere)
+        self.runs.iter().skip_while(move |other| other.id != own).skip(1).filter(|other| !other.is_child())
     }
 
     /// Takes a fact of one of its runs; [`Worker::rejudge`] says what follows.
@@ -355,6 +351,7 @@ impl Worker {
         let Some(ending) = run.verdict.ending() else { return false };
         let earlier = self.runs.iter().rev().skip_while(|other| other.id != run.id);
         earlier
+            .filter(|earlier| !earlier.is_child())
             .take_while(|tried| tried.ready_at().is_none())
             .chain(self.last_ready_before(run))
             .filter(|earlier| earlier.id != run.id)
@@ -369,7 +366,7 @@ impl Worker {
             .iter()
             .rev()
             .skip_while(|other| other.id != run.id)
-            .find(|earlier| earlier.ready_at().is_some())
+            .find(|earlier| earlier.ready_at().is_some() && !earlier.is_child())
     }
 
     /// When a run had shown that all is well again: ready for a steady minute, or done with its work before.
