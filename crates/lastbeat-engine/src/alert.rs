@@ -3,7 +3,6 @@
 //! Invariant: no state of its own. What was open and when it was resolved follows from the endings, the
 //! successors and the amendments, so replay and live agree.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ending::{Class, Severity, words};
@@ -205,8 +204,8 @@ fn outside_maintenance(worker: &Worker, needs: Vec<Need>, now: Moment, rules: &R
 
 fn needs_of(worker: &Worker, run: &Run, now: Moment, rules: &Rules) -> Vec<Need> {
     let mut needs = Vec::new();
-    // Just back, the observer may hear of a child before it hears of the parent that lives.
-    let may_be_a_child = worker.parent_is_unheard_of(run) && now < run.hold_until(rules);
+    // A child may be heard of before its parent, which lives.
+    let may_be_a_child = worker.parent_is_unheard_of(run) && now < run.awaits_its_parent_until(rules);
     if worker.is_child_of_a_live_run(run) || may_be_a_child {
         return needs;
     }
@@ -227,6 +226,7 @@ fn needs_of(worker: &Worker, run: &Run, now: Moment, rules: &Rules) -> Vec<Need>
     }
     if let Some(promise) = worker.promise(run, rules)
         && promise.state == PromiseState::Broken
+        && now >= run.hold_until(rules)
     {
         need(AlertName::RestartOverdue, promise.due, steady, "no successor was ready in time".to_owned());
     }
@@ -269,31 +269,35 @@ fn open_since(run: &Run, name: AlertName) -> Option<Moment> {
     run.told_from(first.from_at, first.from.is_inferred())
 }
 
-/// One alert for each host, instead of one for each of its workers.
+/// One alert for each host, instead of one for each of its workers. What came after all was well again is another.
 pub(crate) fn by_host(alerts: Vec<Alert>) -> Vec<Alert> {
-    let mut hosts: BTreeMap<(AlertName, Option<String>), Vec<Alert>> = BTreeMap::new();
-    let (of_hosts, mut told): (Vec<Alert>, Vec<Alert>) = alerts
+    let (mut of_hosts, mut told): (Vec<Alert>, Vec<Alert>) = alerts
         .into_iter()
         .partition(|alert| matches!(alert.name, AlertName::HostLost | AlertName::HostRebooted));
+    of_hosts
+        .sort_by(|one, other| (one.name, &one.host, one.since).cmp(&(other.name, &other.host, other.since)));
+    let together = |one: &[Alert], next: &Alert| {
+        let same = one.iter().all(|alert| (alert.name, &alert.host) == (next.name, &next.host));
+        same && one.iter().any(|alert| alert.resolved.is_none_or(|resolved| resolved >= next.since))
+    };
+    let mut groups: Vec<Vec<Alert>> = Vec::new();
     for alert in of_hosts {
-        hosts.entry((alert.name, alert.host.clone())).or_default().push(alert);
+        match groups.last_mut().filter(|group| together(group, &alert)) {
+            Some(group) => group.push(alert),
+            None => groups.push(vec![alert]),
+        }
     }
-    for ((name, host), members) in hosts {
-        let open = members.iter().any(|alert| alert.resolved.is_none());
-        let because = members.iter().find(|alert| !open || alert.resolved.is_none());
-        let workers = if members.len() == 1 { "worker" } else { "workers" };
+    for group in groups {
+        let open = group.iter().any(|alert| alert.resolved.is_none());
+        let spoken = group.iter().find(|alert| !open || alert.resolved.is_none()).unwrap_or(&group[0]);
+        let workers = if group.len() == 1 { "worker" } else { "workers" };
         told.push(Alert {
-            name,
             service: Arc::from(""),
             worker: Arc::from(""),
-            host,
-            since: members.iter().map(|alert| alert.since).min().unwrap_or_default(),
-            resolved: members.iter().filter_map(|alert| alert.resolved).max().filter(|_| !open),
-            because: format!(
-                "{}, {} {workers}",
-                because.map(|alert| alert.because.as_str()).unwrap_or_default(),
-                members.len()
-            ),
+            since: group[0].since,
+            resolved: group.iter().filter_map(|alert| alert.resolved).max().filter(|_| !open),
+            because: format!("{}, {} {workers}", spoken.because, group.len()),
+            ..spoken.clone()
         });
     }
     told

@@ -54,8 +54,16 @@ pub struct Dossier {
     pub asks: BTreeMap<u64, Stamped<Asked>>,
     /// Signals to stop that its witness received, the first few.
     pub signals: BTreeMap<u64, Stamped<SignalSeen>>,
-    /// The newest hang-up, or QUIT from a process, that its witness received: an ask only if it ends by it.
-    pub notice: Option<Box<Stamped<SignalSeen>>>,
+    /// When its witness received the newest signal to stop.
+    pub newest_signal: Option<Stamped<()>>,
+    /// The newest hang-up that its witness received: it may be a reload.
+    pub hangup: Option<Box<Stamped<SignalSeen>>>,
+    /// The newest QUIT from a process that its witness received: it may be a call for a thread dump.
+    pub quit: Option<Box<Stamped<SignalSeen>>>,
+    /// By the notify protocol: it reloads (true), or is ready again.
+    pub reloading: Option<Stamped<bool>>,
+    /// By the notify protocol: it reloaded at least once.
+    pub reloaded: Option<Stamped<()>>,
     /// Its extensions of the stop deadline, the first ones.
     pub extends: BTreeMap<u64, Stamped<Extend>>,
     /// The newest word on each step.
@@ -110,13 +118,25 @@ impl Dossier {
             What::Final(fin) => first(&mut self.fin, fact, fin),
             What::WitnessStart(start) => first(&mut self.witness_start, fact, start),
             What::SignalSeen(seen) => match stop_signal(seen) {
-                Some(true) => firsts(&mut self.signals, fact, seen, ASKS_MAX),
-                Some(false) => last(&mut self.notice, fact, seen),
+                Some(true) => {
+                    firsts(&mut self.signals, fact, seen, ASKS_MAX);
+                    last(&mut self.newest_signal, fact, &());
+                }
+                Some(false) if seen.cause.signal.as_deref() == Some("SIGHUP") => {
+                    last(&mut self.hangup, fact, seen);
+                }
+                Some(false) => last(&mut self.quit, fact, seen),
                 None => {}
             },
             What::Notify(notify) => {
                 if notify.ready {
                     first(&mut self.notify_ready, fact, &());
+                }
+                if notify.reloading || notify.ready {
+                    last(&mut self.reloading, fact, &notify.reloading);
+                }
+                if notify.reloading {
+                    first(&mut self.reloaded, fact, &());
                 }
             }
             What::Stopped => last(&mut self.held, fact, &true),
@@ -209,14 +229,18 @@ impl Dossier {
     /// What was cleaned up: the final's account, else what the steps told before it ended.
     #[must_use]
     pub fn cleanup(&self) -> Cleanup {
-        if let Some(told) = self.fin.as_ref().and_then(|fin| fin.value.cleanup.clone()) {
+        let left = self.left_behind.as_ref().map(|left| left.value.children.clone()).unwrap_or_default();
+        if let Some(mut told) = self.fin.as_ref().and_then(|fin| fin.value.cleanup.clone()) {
+            // Who has ended cannot see what it left behind; its witness does.
+            let known = |pid| told.children_left.iter().any(|(known, _)| *known == pid);
+            let unknown: Vec<_> = left.into_iter().filter(|(pid, _)| !known(*pid)).collect();
+            told.children_left.extend(unknown);
             return told;
         }
         let mut steps: Vec<&Stamped<Step>> = self.steps.values().collect();
         steps.sort_by_key(|step| step.seq);
         let steps = steps.into_iter().map(|step| step.value.clone()).collect();
-        let left = self.left_behind.as_ref().map(|left| left.value.children.clone());
-        Cleanup { steps, children_left: left.unwrap_or_default(), ..Cleanup::default() }
+        Cleanup { steps, children_left: left, ..Cleanup::default() }
     }
 }
 

@@ -60,14 +60,12 @@ impl Hosts {
         self.by_name.get(name).into_iter().flat_map(|host| host.workers.iter().copied())
     }
 
-    /// A worker is forgotten; a host without any is too.
-    pub(crate) fn forget<'a>(&mut self, place: usize, runs: impl Iterator<Item = &'a Run>) {
-        for name in runs.filter_map(Run::host_name) {
-            if let Some(host) = self.by_name.get_mut(name) {
-                host.workers.remove(&place);
-                if host.workers.is_empty() {
-                    self.by_name.remove(name);
-                }
+    /// A worker has no run there any more; a host without any is forgotten.
+    pub(crate) fn forget(&mut self, place: usize, name: &str) {
+        if let Some(host) = self.by_name.get_mut(name) {
+            host.workers.remove(&place);
+            if host.workers.is_empty() {
+                self.by_name.remove(name);
             }
         }
     }

@@ -7,14 +7,15 @@
 
 use std::sync::Arc;
 
+use crate::ask::{Ask, ask, is_uncaught, of_its_own_making};
 use crate::dossier::{Dossier, Stamped};
 use crate::ending::{
-    Cause, CauseKind, Class, ClassHint, Cleanup, CleanupOutcome, Ending, Evidence, EvidenceKind, Exit,
-    Sender, StepOutcome,
+    Cause, CauseKind, Class, ClassHint, Cleanup, CleanupOutcome, Ending, Evidence, EvidenceKind, Exit, Panic,
+    StepOutcome,
 };
-use crate::fact::{Deadline, Expired, PhaseTo, PlanKind};
+use crate::fact::{Deadline, Expired, PhaseTo};
 use crate::moment::Moment;
-use crate::plan::{Window, holding, restart_of};
+use crate::plan::Window;
 use crate::rules::Rules;
 
 /// What a run's neighbours contribute to its verdict.
@@ -38,19 +39,6 @@ pub struct Successor {
     pub at: Moment,
     /// It is the same process: the older run is superseded for good, and the exit is not its own.
     pub same_process: bool,
-}
-
-/// A stop that was asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ask {
-    /// By whom: the earliest asker in the chain.
-    pub cause: Cause,
-    /// When the first ask happened.
-    pub at: Moment,
-    /// When the stop deadline ends.
-    pub deadline: Moment,
-    /// A second request came.
-    pub again: bool,
 }
 
 /// Where a run is in its life.
@@ -135,11 +123,6 @@ pub fn judge(dossier: &Dossier, context: &Context, rules: &Rules) -> Verdict {
     Verdict { state, ask }
 }
 
-/// Signals a process makes for itself by a fault.
-fn of_its_own_making(signal: &str) -> bool {
-    matches!(signal, "SIGSEGV" | "SIGBUS" | "SIGILL" | "SIGFPE" | "SIGABRT" | "SIGTRAP" | "SIGSYS")
-}
-
 /// The number a shell adds 128 to.
 fn signal_number(signal: &str) -> Option<i32> {
     match signal {
@@ -149,135 +132,6 @@ fn signal_number(signal: &str) -> Option<i32> {
         "SIGTERM" => Some(15),
         _ => None,
     }
-}
-
-/// Who asked first, and until when the stop may take; none when nobody asked.
-fn ask(
-    dossier: &Dossier,
-    exit: Option<&Stamped<Exit>>,
-    windows: &[Window],
-    rules: &Rules,
-) -> Option<Box<Ask>> {
-    let grace = dossier.told(|start| start.grace_ms);
-    let own: Vec<_> = dossier.asks.values().filter(|ask| !ask.value.cause.is_done()).collect();
-    // A notice (a hang-up, a QUIT that a process sent) may be a reload or a call for a thread dump. It is the ask
-    // of a program that then ends within the grace; a hang-up also that of a client which declared no reload.
-    let reloads = dossier.told(|start| start.reload.then_some(())).is_some();
-    let notice = dossier.notice.as_deref().filter(|notice| {
-        let hangup = notice.value.cause.signal.as_deref() == Some("SIGHUP");
-        let within_ms = grace.unwrap_or(rules.stop_ms);
-        let ended_by_it = exit.is_some_and(|exit| {
-            exit.occurred >= notice.occurred && exit.occurred.since(notice.occurred) <= within_ms
-        });
-        !(hangup && reloads) && (ended_by_it || hangup && dossier.linked())
-    });
-    let firm: Vec<_> = dossier.signals.values().collect();
-    let seen: Vec<_> = firm.iter().copied().chain(notice).collect();
-    let by_own = own.iter().min_by_key(|ask| (ask.occurred, ask.seq));
-    let by_witness = seen.iter().min_by_key(|seen| (seen.occurred, seen.seq));
-
-    let own_times = own.iter().map(|ask| ask.occurred);
-    let seen_times = seen.iter().map(|seen| seen.occurred);
-    let first = own_times.clone().chain(seen_times.clone()).min();
-    // M7: one person's impatience within a second is one request. The client applies this rule itself and
-    // says `asked` again only for a second request, so only what the witness saw is measured here. A signal
-    // after a stop that was asked otherwise is the first signal.
-    let again =
-        own.iter().filter(|ask| ask.value.cause.is_signal()).count() > 1
-            || firm.iter().map(|seen| seen.occurred).min().is_some_and(|first| {
-                firm.iter().any(|seen| seen.occurred.since(first) >= rules.one_request_ms)
-            });
-
-    // M2: a goodbye that names no cause proves that a library ran, not intent.
-    let from_final = || {
-        let fin = dossier.fin.as_ref()?;
-        let cause = match &fin.value.cause {
-            Some(cause) if cause.is_done() => return None,
-            Some(cause) => cause.clone(),
-            None if fin.value.hint == Some(ClassHint::Shutdown) => Cause::of(CauseKind::Unknown),
-            None => return None,
-        };
-        Some((cause, fin.occurred, fin.taken.plus(grace.unwrap_or(rules.stop_ms))))
-    };
-    // It died of a stop signal that nobody saw sent.
-    let from_death = || {
-        let exit = exit?;
-        let by_signal = exit
-            .value
-            .signal
-            .clone()
-            .filter(|signal| matches!(signal.as_str(), "SIGTERM" | "SIGINT" | "SIGHUP"));
-        let by_code = || match exit.value.code {
-            Some(143) if !dossier.linked() => Some("SIGTERM".to_owned()),
-            Some(130) if !dossier.linked() => Some("SIGINT".to_owned()),
-            Some(129) if !dossier.linked() => Some("SIGHUP".to_owned()),
-            _ => None,
-        };
-        let signal = by_signal.or_else(by_code)?;
-        let cause = Cause { signal: Some(signal), ..Cause::of(CauseKind::Signal) };
-        Some((cause, exit.occurred, exit.taken.plus(grace.unwrap_or(rules.stop_ms))))
-    };
-
-    // Nobody was seen to ask, but an operator had announced that it stops. A plan excuses a stop, not a death.
-    let from_plan = || {
-        let exit = exit.filter(|exit| dossier.ready_at().is_some() && !is_a_death(dossier, &exit.value))?;
-        let window = announced(dossier, windows, exit.occurred)?;
-        Some((window.cause(), exit.occurred, exit.taken.plus(grace.unwrap_or(rules.stop_ms))))
-    };
-
-    let own_deadline = |ask: &Stamped<crate::fact::Asked>| {
-        ask.taken.plus(ask.value.deadline_ms.or(grace).unwrap_or(rules.stop_ms))
-    };
-    let (cause, at, deadline) = match (by_own, by_witness) {
-        (Some(own), Some(seen)) => {
-            // A child sees only its witness as sender, so what the witness saw tells more; but a program that
-            // had asked itself before any signal came is its own author.
-            let own_first = !own.value.cause.is_signal() && own.occurred <= seen.occurred;
-            let cause = if own_first { &own.value.cause } else { &seen.value.cause };
-            (cause.clone(), first.unwrap_or(own.occurred), own_deadline(own))
-        }
-        (Some(own), None) => (own.value.cause.clone(), own.occurred, own_deadline(own)),
-        (None, Some(seen)) => {
-            let deadline = seen.taken.plus(grace.unwrap_or(rules.stop_ms));
-            (seen.value.cause.clone(), seen.occurred, deadline)
-        }
-        (None, None) => from_final().or_else(from_death).or_else(from_plan)?,
-    };
-    // Who announced it asked first; the signal by which it came stays told.
-    let cause = match announced(dossier, windows, at) {
-        Some(window) => Cause { signal: cause.signal, sender: cause.sender, ..window.cause() },
-        None => cause,
-    };
-    Some(Box::new(Ask { cause, at, deadline: extended(dossier, deadline, rules), again }))
-}
-
-/// The announced stop or restart that a moment falls into.
-fn announced<'a>(dossier: &Dossier, windows: &'a [Window], at: Moment) -> Option<&'a Window> {
-    let restart = || restart_of(windows, dossier.started_at()?, at);
-    holding(windows, PlanKind::Stop, at).or_else(restart)
-}
-
-/// Whether a process was killed or came down by itself.
-fn is_a_death(dossier: &Dossier, exit: &Exit) -> bool {
-    let signal = exit.signal.as_deref();
-    let hinted = dossier.fin.as_ref().and_then(|fin| fin.value.hint) == Some(ClassHint::Crashed);
-    hinted
-        || dossier.panic.is_some()
-        || dossier.oom.is_some()
-        || signal.is_some_and(|signal| signal == "SIGKILL" || of_its_own_making(signal))
-}
-
-/// D3: an extension counts when it came before expiry and a step or counter moved since the one before.
-fn extended(dossier: &Dossier, deadline: Moment, rules: &Rules) -> Moment {
-    let (mut deadline, mut left_ms, mut before) = (deadline, rules.extend_total_ms, (None, None));
-    for extend in dossier.extends.values() {
-        let at_work = (extend.value.step.as_ref(), extend.value.counter);
-        if extend.occurred <= deadline && at_work != before {
-            let by_ms = extend.value.by_ms.min(rules.extend_max_ms).min(left_ms);
-            (deadline, left_ms, before) = (deadline.plus(by_ms), left_ms - by_ms, at_work);
-        }
-    }
-    deadline
 }
 
 /// Everything the rules look at, gathered once.
@@ -323,7 +177,9 @@ impl Judge<'_> {
         if self.came_down_by_itself(signal) {
             return Class::Crashed;
         }
-        if asked.is_none() && self.dossier.ready_at().is_none() {
+        // Of a run whose start nobody told, it is not known whether it was ready.
+        let known = self.dossier.started_at().is_some();
+        if asked.is_none() && known && self.dossier.ready_at().is_none() {
             return Class::StartFailed;
         }
         if self.forced() {
@@ -381,23 +237,21 @@ impl Judge<'_> {
     }
 
     fn is_fine_when_asked_by_any(&self, ask: &Ask, exit: &Exit) -> bool {
-        let asking = ask.cause.signal.as_deref();
+        let mut asking = ask.signals.iter().map(String::as_str);
         match (exit.code, exit.signal.as_deref()) {
             (Some(0), _) => true,
-            (Some(code), _) => asking.and_then(signal_number).is_some_and(|number| code == 128 + number),
-            (None, Some(signal)) => asking == Some(signal),
+            (Some(code), _) => asking.filter_map(signal_number).any(|number| code == 128 + number),
+            (None, Some(signal)) => asking.any(|asked| asked == signal),
             (None, None) => true,
         }
     }
 
     /// A fatal signal of its own making, or a panic that nobody caught.
     fn came_down_by_itself(&self, signal: Option<&str>) -> bool {
-        let asking = self.ask.and_then(|ask| ask.cause.signal.as_deref());
-        let fatal = signal.is_some_and(|signal| of_its_own_making(signal) && asking != Some(signal));
-        let hinted = self.dossier.fin.as_ref().and_then(|fin| fin.value.hint) == Some(ClassHint::Crashed);
-        let code = self.exit.and_then(|exit| exit.value.code);
-        let uncaught = self.dossier.panic.is_some() && (code == Some(101) || signal == Some("SIGABRT"));
-        fatal || hinted || uncaught
+        let asked_by =
+            |signal: &str| self.ask.is_some_and(|ask| ask.signals.iter().any(|asked| asked == signal));
+        let fatal = signal.is_some_and(|signal| of_its_own_making(signal) && !asked_by(signal));
+        fatal || is_uncaught(self.dossier, self.exit.map(|exit| &exit.value))
     }
 
     /// A second request that skipped something; of an unlinked program any second request.
@@ -407,8 +261,9 @@ impl Judge<'_> {
             return ask.again;
         }
         let cleanup = self.dossier.cleanup();
-        let skipped = cleanup.steps.iter().any(|step| step.outcome == Some(StepOutcome::Skipped));
-        (ask.again || cleanup.forced) && skipped
+        let mut skipped = cleanup.steps.iter().filter(|step| step.outcome == Some(StepOutcome::Skipped));
+        // A step may be skipped by its own gate, whoever asked however often.
+        skipped.any(|step| cleanup.forced || ask.again && step.why_skipped.is_none())
     }
 
     /// D5: its witness saw it alive ten seconds after its final.
@@ -513,10 +368,16 @@ impl Judge<'_> {
             cleanup,
             cleanup_outcome,
             exit: self.exit.map(|exit| exit.value.clone()),
-            panic: self.dossier.panic.as_ref().map(|panic| panic.value.clone()),
+            panic: self.panic_it_died_of(),
             expired,
             evidence: self.evidence(class, expired),
         }
+    }
+
+    /// A panic that was caught is not what it died of, days later.
+    fn panic_it_died_of(&self) -> Option<Panic> {
+        let uncaught = is_uncaught(self.dossier, self.exit.map(|exit| &exit.value));
+        self.dossier.panic.as_ref().filter(|_| uncaught).map(|panic| panic.value.clone())
     }
 
     /// A KILL that nobody announced had an author, whom nobody saw. The kernel's own is no such, and the witness's
@@ -554,8 +415,11 @@ impl Judge<'_> {
         if let Some(fin) = &dossier.fin {
             own.push(format!("final #{}", fin.seq));
         }
-        let seen =
-            dossier.signals.values().next().or(dossier.notice.as_deref().filter(|_| self.ask.is_some()));
+        let seen = dossier.signals.values().next().or(dossier
+            .hangup
+            .as_deref()
+            .or(dossier.quit.as_deref())
+            .filter(|_| self.ask.is_some()));
         if let Some(seen) = seen {
             witness.push(format!("signal_seen #{}", seen.seq));
         }
@@ -604,19 +468,13 @@ impl Judge<'_> {
         if self.dossier.ready_at().is_none() {
             return State::Starting;
         }
+        let reloads = self.dossier.reloading.as_ref().is_some_and(|reloading| reloading.value);
         match self.dossier.phase.as_ref().map(|phase| phase.value.to) {
+            None if reloads => State::Reloading,
             None | Some(PhaseTo::Running) => State::Running,
             Some(PhaseTo::Paused) => State::Paused,
             Some(PhaseTo::Reloading) => State::Reloading,
             Some(PhaseTo::Draining) => State::Draining,
         }
-    }
-}
-
-impl Sender {
-    /// Whether nobody can say who this was.
-    #[must_use]
-    pub const fn is_nameless(&self) -> bool {
-        self.gone || self.outside_namespace || self.comm.is_none()
     }
 }

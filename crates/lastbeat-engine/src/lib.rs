@@ -9,8 +9,8 @@
 //!                        '------------------------------------'---------------'    ended, or running again
 //! ```
 //!
-//! [`fact`] is what comes in. [`dossier`] folds the facts of one run, in any order, to the same whole; [`judge`]
-//! says what the dossier means; [`worker`] puts runs in their order and finds the one condition; [`alert`] and
+//! [`fact`] is what comes in. [`dossier`] folds the facts of one run, in any order, to the same whole; [`ask`] finds
+//! who asked it to stop, [`judge`] says what the dossier means; [`worker`] puts runs in their order and finds the one condition; [`alert`] and
 //! [`words`] say it aloud; [`roster`] keeps all workers and their deadlines.
 //!
 //! Invariant: no clock, no environment, no file, no thread, no serialisation, no dependency. Time is an argument
@@ -21,6 +21,7 @@
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
 pub mod alert;
+pub mod ask;
 pub mod counts;
 pub mod dossier;
 pub mod ending;
@@ -40,6 +41,7 @@ pub mod words;
 pub mod worker;
 
 pub use alert::{Alert, AlertName};
+pub use ask::Ask;
 pub use counts::Counts;
 pub use ending::{Class, Ending, Severity};
 pub use fact::{Fact, FactId, RunId, Source, What};

@@ -21,8 +21,6 @@ use crate::worker::{Shift, Worker};
 
 /// The most announced windows in memory; what ended first goes first.
 pub const PLANS_MAX: usize = 4_096;
-/// The most runs that are waited for because another is said to be their fork.
-const UNHEARD_MAX: usize = 4_096;
 /// A fleet that was counted and found well is not counted anew within this share of a beat interval.
 const COUNTS_AN_INTERVAL: u64 = 5;
 
@@ -83,8 +81,6 @@ pub struct Roster {
     ended_plans: BTreeMap<Arc<str>, Moment>,
     guard: Guard,
     last_away: Option<Away>,
-    /// Runs that nobody has heard of, with the workers where they are said to have forked.
-    waiting_for: HashMap<RunId, Vec<Slot>>,
     /// The newest count of each speaker about no single run.
     about_none: BTreeMap<Source, u64>,
     /// Places of forgotten workers.
@@ -109,7 +105,6 @@ impl Roster {
             ended_plans: BTreeMap::new(),
             guard: Guard::default(),
             last_away: None,
-            waiting_for: HashMap::new(),
             about_none: BTreeMap::new(),
             free: Vec::new(),
         }
@@ -236,7 +231,9 @@ impl Roster {
                     window.until = window.until.min(fact.taken).max(window.from);
                 }
                 if self.ended_plans.len() > PLANS_MAX {
-                    self.ended_plans.pop_first();
+                    let oldest =
+                        self.ended_plans.iter().min_by_key(|(_, at)| **at).map(|(id, _)| Arc::clone(id));
+                    oldest.map(|oldest| self.ended_plans.remove(&oldest));
                 }
                 self.count_about_none(fact);
                 return self.replan(&end.id, fact);
@@ -299,15 +296,17 @@ impl Roster {
             let counts = Arc::make_mut(&mut self.counts);
             *counts.agent_ends.entry((Arc::clone(&fact.service), end)).or_default() += 1;
         }
-        let mut concerned = self.learn_of_host(slot, fact);
-        concerned.extend(self.learn_of_parents(slot, fact));
+        let concerned = self.learn_of_host(slot, fact);
         let mut changes = Vec::new();
         for slot in concerned {
             let shifts = Arc::make_mut(&mut self.workers[slot]).rejudge(fact, &self.rules);
             changes.extend(self.settle(slot, shifts));
         }
-        for run in Arc::make_mut(&mut self.workers[slot]).forget_oldest(fact.id.run) {
-            self.by_run.remove(&run);
+        let forgotten = Arc::make_mut(&mut self.workers[slot]).forget_oldest(fact.id.run);
+        for run in forgotten {
+            self.by_run.remove(&run.id);
+            let host = run.host_name().filter(|host| !self.workers[slot].has_run_on(host));
+            host.into_iter().for_each(|host| self.hosts.forget(slot, host));
         }
         changes
     }
@@ -334,43 +333,6 @@ impl Roster {
             .collect();
         self.schedule(slot);
         changes
-    }
-
-    /// Who was forked by a run of another worker is no child here. Either of the two may be heard of first; gives the
-    /// workers to judge anew.
-    fn learn_of_parents(&mut self, slot: Slot, fact: &Fact) -> Vec<Slot> {
-        let mut concerned = Vec::new();
-        if let Some(parent) = self.workers[slot].run(fact.id.run).and_then(Run::parent_run) {
-            match self.by_run.get(&parent) {
-                Some(at) if *at != slot => concerned.extend(self.mark_parent_elsewhere(slot, parent)),
-                Some(_) => {}
-                None if self.waiting_for.len() >= UNHEARD_MAX => {}
-                None => {
-                    let waiting = self.waiting_for.entry(parent).or_default();
-                    if !waiting.contains(&slot) {
-                        waiting.push(slot);
-                    }
-                }
-            }
-        }
-        for other in self.waiting_for.remove(&fact.id.run).unwrap_or_default() {
-            if other != slot {
-                concerned.extend(self.mark_parent_elsewhere(other, fact.id.run));
-            }
-        }
-        concerned.retain(|other| *other != slot);
-        concerned
-    }
-
-    /// Marks the children that a run of another worker has here; gives the worker when that was news.
-    fn mark_parent_elsewhere(&mut self, slot: Slot, parent: RunId) -> Option<Slot> {
-        let is_news = |run: &Run| run.parent_run() == Some(parent) && !run.parent_elsewhere;
-        if !self.workers[slot].runs.iter().any(is_news) {
-            return None;
-        }
-        let children = Arc::make_mut(&mut self.workers[slot]).runs.iter_mut();
-        children.filter(|run| run.parent_run() == Some(parent)).for_each(|run| run.parent_elsewhere = true);
-        Some(slot)
     }
 
     /// A start told of a host. Gives the workers to judge anew: its own, and of a new boot, all that ran there before.
@@ -416,9 +378,8 @@ impl Roster {
             .collect();
         let mut changes = Vec::new();
         for slot in slots {
-            let windows = self.windows_for(&self.workers[slot].service, &self.workers[slot].worker);
             let worker = Arc::make_mut(&mut self.workers[slot]);
-            worker.take_windows(windows);
+            worker.take_window(window.clone());
             let shifts = worker.rejudge(fact, &self.rules);
             changes.extend(self.settle(slot, shifts));
         }
@@ -469,7 +430,7 @@ impl Roster {
         for run in &worker.runs {
             self.by_run.remove(&run.id);
         }
-        self.hosts.forget(slot, worker.runs.iter());
+        worker.runs.iter().filter_map(Run::host_name).for_each(|host| self.hosts.forget(slot, host));
         self.by_name.remove(&key);
         self.schedule(slot);
         self.free.push(slot);
@@ -505,7 +466,7 @@ impl Roster {
     /// Proposes what has expired by `now`, in the order of the deadlines. Step the proposals before calling it
     /// again; do call it again, for one expiry may uncover the next.
     pub fn advance(&mut self, now: Moment) -> Vec<Proposal> {
-        let mut proposals = Vec::new();
+        let (mut proposals, mut asked_hosts) = (Vec::new(), HashMap::new());
         if self.guard.is_over() || self.all_members_are_settled(now) {
             return vec![Self::about_none(What::MassSilence(MassSilence { members: Vec::new(), of: 0 }))];
         }
@@ -526,7 +487,8 @@ impl Roster {
                 Arc::make_mut(&mut self.workers[slot]).looked();
             }
             if let Some((due, run, which)) = next {
-                let host_is_gone = which == Deadline::Silence && self.whole_host_is_silent(slot, run, now);
+                let host_is_gone =
+                    which == Deadline::Silence && self.whole_host_is_silent(slot, run, now, &mut asked_hosts);
                 let which = if host_is_gone { Deadline::Host } else { which };
                 let last_seen = self.workers[slot].run(run).map(|run| run.last_sign(which, &self.rules));
                 proposals.push(self.propose(slot, run, What::Expired(Expired { which, due, last_seen })));
@@ -548,9 +510,19 @@ impl Roster {
 
     /// Whether a run that comes to its silence timeout lost its host: at least two runs of it were open, and all are
     /// silent with their witnesses. A link that closed shows that the host was still there.
-    fn whole_host_is_silent(&self, slot: Slot, run: RunId, now: Moment) -> bool {
+    /// `asked` remembers the answers of one moment: of a host with many runs, each comes to its timeout.
+    fn whole_host_is_silent(
+        &self,
+        slot: Slot,
+        run: RunId,
+        now: Moment,
+        asked: &mut HashMap<String, bool>,
+    ) -> bool {
         let run = self.workers[slot].run(run).filter(|run| run.rebooted.is_none());
         let Some(host) = run.and_then(Run::host_name) else { return false };
+        if let Some(known) = asked.get(host) {
+            return *known;
+        }
         let of_host = self
             .hosts
             .workers(host)
@@ -558,12 +530,13 @@ impl Roster {
             .filter(|run| run.host_name() == Some(host) && run.dossier.fin.is_none());
         let (mut many, mut silent) = (0, 0);
         for run in of_host {
-            let went_with_it = run.verdict.class() == Some(Class::HostLost);
+            let went_with_it = run.is_just_lost_with_its_host(now, &self.rules);
             if went_with_it || !run.ended() {
                 many += 1;
                 silent += usize::from(went_with_it || run.is_plainly_silent(now, &self.rules));
             }
         }
+        asked.insert(host.to_owned(), many >= 2 && silent == many);
         many >= 2 && silent == many
     }
 
@@ -574,16 +547,23 @@ impl Roster {
         if fresh || self.by_run.len() < self.rules.mass_runs {
             return Vec::new();
         }
-        let mut count = Count::default();
+        let since = self.guard.open().map(|silence| silence.since);
+        // All who are silent, and those of them who are not members of the open silence already.
+        let (mut all, mut others) = (Count::default(), Count::default());
         for worker in &self.workers {
             for run in worker.runs.iter().filter(|run| !worker.is_child_of_a_live_run(run)) {
-                if let Some(is_silent) = run.silence_of(now, &self.rules) {
-                    count.add(run, is_silent);
+                let Some(is_silent) = run.silence_of(now, &self.rules) else { continue };
+                let is_member = self.guard.members.contains(&run.id);
+                // Who was heard since fell silent alone, or with half of those that were left.
+                let is_straggler = since.is_some_and(|since| run.hot.last_seen <= since);
+                all.add(run, is_silent, !is_member && is_straggler);
+                if !is_member {
+                    others.add(run, is_silent, true);
                 }
             }
         }
-        let (mut members, of) = count.verdict(&self.rules).unwrap_or_default();
-        members.retain(|member| !self.guard.members.contains(member));
+        let verdict = others.verdict(&self.rules).or_else(|| all.verdict(&self.rules));
+        let (members, of) = verdict.unwrap_or_default();
         self.guard.counted = members.is_empty().then_some(now);
         members
             .chunks(MEMBERS_MAX)

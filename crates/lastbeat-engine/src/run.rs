@@ -123,8 +123,6 @@ pub struct Run {
     pub(crate) amendments: Vec<Amendment>,
     /// When its host first told another boot id, after this run had started.
     pub(crate) rebooted: Option<Moment>,
-    /// The run that forked it is one of another worker.
-    pub(crate) parent_elsewhere: bool,
     /// The mass silence it was part of.
     pub(crate) folded: Option<Folded>,
     /// What has been counted of it; counters never move back (see `counts`).
@@ -172,7 +170,6 @@ impl Run {
             last_said: Moment::default(),
             amendments: Vec::new(),
             rebooted: None,
-            parent_elsewhere: false,
             folded: None,
             counted: Counted::default(),
         }
@@ -240,9 +237,9 @@ impl Run {
         self.dossier.told(|start| start.parent_run)
     }
 
-    /// It was forked by a run of its own worker, or by one that is not known yet.
-    pub(crate) fn is_child(&self) -> bool {
-        self.parent_run().is_some() && !self.parent_elsewhere
+    /// It told its end itself, or its witness did: a child may take its place.
+    pub(crate) fn told_its_end(&self) -> bool {
+        self.dossier.fin.is_some() || self.dossier.exit.is_some()
     }
 
     /// Its process id.
@@ -400,6 +397,13 @@ impl Run {
         self.hot.away.map_or(Moment::default(), |away| away.to.plus(silence_ms))
     }
 
+    /// When everything that was under way with its first word has come: one full silence timeout later, or later still
+    /// when the observer was away.
+    pub(crate) fn awaits_its_parent_until(&self, rules: &Rules) -> Moment {
+        let silence_ms = rules.silence_ms(self.interval_ms(rules));
+        self.first_heard.plus(silence_ms).max(self.hold_until(rules))
+    }
+
     /// Whether its part in a mass silence still stands, as far as it was not heard since.
     const fn is_unheard_since(&self, folded: &Folded) -> bool {
         folded.until.is_none() && self.hot.last_seen.as_millis() < folded.since.as_millis()
@@ -444,13 +448,20 @@ impl Run {
     pub(crate) fn next_look(&self, rules: &Rules) -> Option<Moment> {
         let since = self.watched_from();
         let reach_ms = self.interval_ms(rules).saturating_mul(rules.unreachable_intervals);
-        let open =
-            !self.ended() && self.dossier.fin.is_none() && self.folded.is_none_or(|it| it.until.is_some());
+        let folded = self.folded.is_some_and(|folded| self.is_unheard_since(&folded));
+        let open = !self.ended() && self.dossier.fin.is_none() && !folded;
         (open && self.hot.looked != Some(since)).then(|| since.plus(reach_ms).max(self.hold_until(rules)))
     }
 
     pub(crate) fn looked(&mut self) {
         self.hot.looked = Some(self.watched_from());
+    }
+
+    /// Whether it was lost with its host in the silence that is being looked at.
+    pub(crate) fn is_just_lost_with_its_host(&self, now: Moment, rules: &Rules) -> bool {
+        let gone = self.dossier.gone.as_ref().and_then(|gone| gone.value);
+        let just = gone.is_some_and(|gone| now.since(gone.due) <= rules.mass_ms);
+        just && self.verdict.class() == Some(Class::HostLost)
     }
 
     /// Whether nothing at all is heard of it, and it did not even close a link: who is silent like this may have
@@ -494,20 +505,21 @@ impl Run {
         match self.hot.progress.get_mut(agent) {
             Some(known) if known.0 == counter => {}
             Some(known) => *known = (counter, at),
-            None => drop(self.hot.progress.insert(Arc::clone(name), (counter, at))),
+            None => {
+                // The first that is seen of a counter, after a restart of the observer, shows no movement.
+                let moved = self.dossier.hung().and_then(|hung| hung.last_seen).unwrap_or(at);
+                self.hot.progress.insert(Arc::clone(name), (counter, moved));
+            }
         }
     }
 
     /// Since when work that promised progress shows none, and when that is too long; the earliest of its agents.
-    /// A client that is silent while its witness sees it alive is no better (D2).
-    fn stall(&self, rules: &Rules) -> Option<(Moment, Moment)> {
+    /// A client that is silent while its witness sees it alive is no better (D2). Nothing counts before `watched`.
+    fn stall(&self, watched: Moment, rules: &Rules) -> Option<(Moment, Moment)> {
         let at_work = self.verdict.ask.is_none() && self.dossier.fin.is_none();
         if self.ended() || !at_work || self.suspended_since().is_some() {
             return None;
         }
-        // Who was away or in state T could see or show nothing.
-        let resumed = self.dossier.held.as_ref().filter(|held| !held.value).map(|held| held.taken);
-        let watched = resumed.max(self.hot.away.map(|away| away.to)).unwrap_or_default();
         let agents = self.dossier.agents.values().filter_map(|agent| {
             let AgentStatus::Alive(AgentState::Starting | AgentState::Running | AgentState::Stuck) =
                 agent.value.status
@@ -530,7 +542,10 @@ impl Run {
     /// The same, but who was out of reach may first show what was done meanwhile: two beats of work, and a client under
     /// its witness the time that any silence has.
     fn told_stall(&self, rules: &Rules) -> Option<(Moment, Moment)> {
-        let (since, due) = self.stall(rules)?;
+        // Who was away or in state T could see or show nothing.
+        let resumed = self.dossier.held.as_ref().filter(|held| !held.value).map(|held| held.taken);
+        let watched = resumed.max(self.hot.away.map(|away| away.to)).unwrap_or_default();
+        let (since, due) = self.stall(watched, rules)?;
         let Some(reached) = self.hot.reached else { return Some((since, due)) };
         let interval_ms = self.interval_ms(rules);
         let silent = self.hot.own_seen.is_none_or(|seen| seen < reached);
@@ -538,14 +553,15 @@ impl Run {
         Some((since, due.max(reached.plus(wait_ms))))
     }
 
-    /// Whether it was hung, and what it lacked is there again.
+    /// Whether it was hung, and what it lacked is there again; that nobody watched for a while is no progress.
     pub(crate) fn has_recovered(&self, now: Moment, rules: &Rules) -> bool {
-        self.dossier.hung().is_some() && self.stall(rules).is_none_or(|(_, due)| due > now)
+        let stall = || self.stall(Moment::default(), rules);
+        self.dossier.hung().is_some() && stall().is_none_or(|(_, due)| due > now)
     }
 
     /// When it was last heard, or last seen to progress: what an expiry rests on.
     pub(crate) fn last_sign(&self, which: Deadline, rules: &Rules) -> Moment {
-        let stall = self.stall(rules).filter(|_| which == Deadline::Progress);
+        let stall = self.told_stall(rules).filter(|_| which == Deadline::Progress);
         stall.map_or(self.hot.last_seen, |(since, _)| since)
     }
 
@@ -643,7 +659,7 @@ impl Run {
     }
 
     /// When it is missed because its host is back without it: at once, or when two beats are missing, for a host may
-    /// have a namesake; but not later than a closed link would be.
+    /// have a namesake that lives.
     fn missed_after_reboot(&self, rules: &Rules) -> Option<Moment> {
         let rebooted = self.rebooted.filter(|rebooted| self.hot.last_seen < *rebooted)?;
         if self.ended() || self.dossier.gone.as_ref().is_some_and(|gone| gone.value.is_some()) {
@@ -651,7 +667,7 @@ impl Run {
         }
         let allowed_ms = self.interval_ms(rules).saturating_mul(rules.overdue_intervals);
         let missed = self.hot.closed.unwrap_or_else(|| self.watched_from().plus(allowed_ms));
-        Some(missed.min(rebooted.plus(rules.link_ms)).max(rebooted))
+        Some(missed.max(rebooted))
     }
 
     /// D1: a closed link is a loss ten seconds later, pure silence only at max(6T, 15 s).

@@ -35,29 +35,33 @@ pub struct Silence {
 pub(crate) struct Count<'a> {
     watched: usize,
     hosts: HashSet<&'a str>,
-    silent: Vec<RunId>,
+    silent: usize,
+    new: Vec<RunId>,
     silent_hosts: HashSet<&'a str>,
 }
 
 impl<'a> Count<'a> {
-    /// Counts a run that is watched.
-    pub(crate) fn add(&mut self, run: &'a Run, is_silent: bool) {
+    /// Counts a run that is watched; `is_new`: it would be a new member.
+    pub(crate) fn add(&mut self, run: &'a Run, is_silent: bool, is_new: bool) {
         let host = run.host_name().unwrap_or_default();
         self.watched += 1;
         self.hosts.insert(host);
         if is_silent {
-            self.silent.push(run.id);
+            self.silent += 1;
+            if is_new {
+                self.new.push(run.id);
+            }
             self.silent_hosts.insert(host);
         }
     }
 
-    /// The members of a mass silence and how many were watched, when it is one: at least half of at least eight
+    /// The new members of a mass silence and how many were watched, when it is one: at least half of at least eight
     /// runs on at least two hosts. One silent host is a host's own trouble.
     pub(crate) fn verdict(self, rules: &Rules) -> Option<(Vec<RunId>, u64)> {
         let enough = self.watched >= rules.mass_runs && self.hosts.len() >= rules.mass_hosts;
-        let many = self.silent.len() * rules.mass_one_in >= self.watched;
+        let many = self.silent * rules.mass_one_in >= self.watched;
         let spread = self.silent_hosts.len() >= rules.mass_hosts;
-        (enough && many && spread).then(|| (self.silent, u64::try_from(self.watched).unwrap_or(u64::MAX)))
+        (enough && many && spread).then(|| (self.new, u64::try_from(self.watched).unwrap_or(u64::MAX)))
     }
 }
 
@@ -82,7 +86,7 @@ impl Guard {
     }
 
     /// More members, of a new silence or of the open one.
-    pub(crate) fn declare(&mut self, at: Moment, members: &[RunId], of: u64) -> Moment {
+    pub(crate) fn declare(&mut self, at: Moment, members: &[RunId], of: u64) {
         if self.open().is_none() {
             if self.told.len() == SILENCES_MAX {
                 self.told.remove(0);
@@ -92,12 +96,8 @@ impl Guard {
             self.waiting.clear();
         }
         self.members.extend(members);
-        match self.told.last_mut() {
-            Some(silence) => {
-                (silence.members, silence.of) = (self.members.len(), silence.of.max(of));
-                silence.since
-            }
-            None => at,
+        if let Some(silence) = self.told.last_mut() {
+            (silence.members, silence.of) = (silence.members + members.len(), silence.of.max(of));
         }
     }
 
@@ -110,9 +110,9 @@ impl Guard {
         std::mem::take(&mut self.members)
     }
 
-    /// A live word of a run on this host: only a member's shows that the silence ends there.
+    /// A live word of a run on this host: only a member's shows that the silence ends there. It is no member any more.
     pub(crate) fn heard(&mut self, run: RunId, host: Option<&str>) {
-        if self.members.contains(&run) {
+        if self.members.remove(&run) {
             self.waiting.remove(host.unwrap_or_default());
         }
     }

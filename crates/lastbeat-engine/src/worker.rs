@@ -157,12 +157,31 @@ impl Worker {
         maintenances.into_iter().any(|window| at < window.until && window.until <= now)
     }
 
-    /// Takes what was announced; windows that ended before its oldest run are forgotten first.
+    /// Whether one of its runs is on a host.
+    pub(crate) fn has_run_on(&self, host: &str) -> bool {
+        self.runs.iter().any(|run| run.host_name() == Some(host))
+    }
+
+    /// Takes one window that was announced, or that was shortened.
+    pub(crate) fn take_window(&mut self, window: Window) {
+        let mut windows = self.windows().to_vec();
+        windows.retain(|known| known.plan.id != window.plan.id);
+        windows.push(window);
+        windows.sort_by_key(|window| (window.from, Arc::clone(&window.plan.id)));
+        self.take_windows(windows);
+    }
+
+    /// Takes what was announced; those that excuse nothing any more are forgotten first.
     pub(crate) fn take_windows(&mut self, mut windows: Vec<Window>) {
         let oldest = self.runs.first().map(Run::started_at).unwrap_or_default();
         while windows.len() > WINDOWS_MAX {
-            let out = windows.iter().position(|window| window.until < oldest).unwrap_or(0);
-            windows.remove(out);
+            let before = |window: &Window| window.until < oldest;
+            let excuses_nobody = |window: &Window| {
+                let mut ends = self.runs.iter().filter_map(|run| run.verdict.ending());
+                !ends.any(|ending| window.holds(ending.at))
+            };
+            let out = windows.iter().position(before).or_else(|| windows.iter().position(excuses_nobody));
+            windows.remove(out.unwrap_or(0));
         }
         self.windows = (!windows.is_empty()).then(|| windows.into());
     }
@@ -205,8 +224,19 @@ impl Worker {
 
     /// It was forked by a run that nobody has heard of yet.
     pub(crate) fn parent_is_unheard_of(&self, run: &Run) -> bool {
-        let unheard = |parent| !run.parent_elsewhere && self.run(parent).is_none();
-        run.parent_run().is_some_and(unheard)
+        run.parent_run().is_some_and(|parent| self.run(parent).is_none())
+    }
+
+    /// It was forked by a run of this worker.
+    fn is_child(&self, run: &Run) -> bool {
+        run.parent_run().is_some_and(|parent| self.run(parent).is_some())
+    }
+
+    /// Who answers for a run's promise: its successors, and a child to which it had handed over before it ended.
+    fn heirs(&self, run: &Run) -> impl Iterator<Item = &Run> {
+        let (parent, over) = (run.id, run.told_its_end());
+        let children = self.runs.iter().filter(move |child| over && child.parent_run() == Some(parent));
+        self.successors(run).chain(children.filter(|child| !child.ended()))
     }
 
     /// All amendments of its runs, oldest first.
@@ -217,11 +247,15 @@ impl Worker {
         all
     }
 
-    /// Runs after this one that came in its place. Who was forked by a run of this worker, or by one that is not known
-    /// yet, is a child and nobody's successor.
+    /// Runs after this one that came in its place. Who was forked by a run of this worker is a child and nobody's
+    /// successor.
     pub(crate) fn successors(&self, run: &Run) -> impl Iterator<Item = &Run> {
         let own = run.id;
-        self.runs.iter().skip_while(move |other| other.id != own).skip(1).filter(|other| !other.is_child())
+        self.runs
+            .iter()
+            .skip_while(move |other| other.id != own)
+            .skip(1)
+            .filter(|other| !self.is_child(other))
     }
 
     /// Takes a fact of one of its runs; [`Worker::rejudge`] says what follows.
@@ -295,7 +329,7 @@ impl Worker {
 
     /// Runs that never began, or are over for good, go first: of a provisional ending more may be heard. Never
     /// the one that has just spoken.
-    pub(crate) fn forget_oldest(&mut self, speaking: RunId) -> Vec<RunId> {
+    pub(crate) fn forget_oldest(&mut self, speaking: RunId) -> Vec<Run> {
         let never_began = |run: &Run| run.dossier.started_at().is_none();
         let over = |run: &Run| run.verdict.ending().is_some_and(|ending| !ending.provisional);
         let any = |_: &Run| true;
@@ -305,7 +339,7 @@ impl Worker {
                 self.runs.iter().position(|run| run.id != speaking && rule(run))
             };
             let Some(oldest) = of(&never_began).or(of(&over)).or(of(&Run::ended)).or(of(&any)) else { break };
-            forgotten.push(self.runs.remove(oldest).id);
+            forgotten.push(self.runs.remove(oldest));
         }
         forgotten
     }
@@ -314,7 +348,7 @@ impl Worker {
     #[must_use]
     pub fn promise(&self, run: &Run, rules: &Rules) -> Option<Promise> {
         let (made, due) = run.promised(self.windows(), rules)?;
-        let answered = self.successors(run).filter_map(Run::ready_at).min();
+        let answered = self.heirs(run).filter_map(Run::ready_at).min();
         let in_time = answered.is_some_and(|ready| ready <= due);
         // A late fact may have moved the ending, and with it the deadline beyond the one that passed.
         let passed = run.dossier.expired.get(&Deadline::Promise);
@@ -333,7 +367,7 @@ impl Worker {
     fn unanswered_promise(&self, rules: &Rules) -> Option<(&Run, Promise)> {
         self.runs().find_map(|run| {
             let promise = self.promise(run, rules)?;
-            self.successors(run).all(|next| next.ready_at().is_none()).then_some((run, promise))
+            self.heirs(run).all(|next| next.ready_at().is_none()).then_some((run, promise))
         })
     }
 
@@ -351,7 +385,7 @@ impl Worker {
         let Some(ending) = run.verdict.ending() else { return false };
         let earlier = self.runs.iter().rev().skip_while(|other| other.id != run.id);
         earlier
-            .filter(|earlier| !earlier.is_child())
+            .filter(|earlier| !self.is_child(earlier))
             .take_while(|tried| tried.ready_at().is_none())
             .chain(self.last_ready_before(run))
             .filter(|earlier| earlier.id != run.id)
@@ -366,7 +400,7 @@ impl Worker {
             .iter()
             .rev()
             .skip_while(|other| other.id != run.id)
-            .find(|earlier| earlier.ready_at().is_some() && !earlier.is_child())
+            .find(|earlier| earlier.ready_at().is_some() && !self.is_child(earlier))
     }
 
     /// When a run had shown that all is well again: ready for a steady minute, or done with its work before.
@@ -386,7 +420,7 @@ impl Worker {
         let steady =
             self.runs.iter().filter_map(|run| Self::steady_at(run, rules)).filter(|at| *at <= now).max();
         let bad = |run: &Run| {
-            let ending = run.verdict.ending()?;
+            let ending = run.verdict.ending().filter(|_| !self.is_child_of_a_live_run(run))?;
             let wordless = ending.class == Class::Superseded && run.dossier.fin.is_none();
             let silent = ending.class == Class::ExitedSilently;
             let counts = wordless || silent || ending.class.severity() == Severity::Page;

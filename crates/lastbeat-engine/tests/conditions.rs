@@ -3,9 +3,9 @@
 
 mod stage;
 
-use lastbeat_engine::ending::{AgentEnd, Cause, CauseKind, Class};
-use lastbeat_engine::fact::WitnessStart;
-use lastbeat_engine::{Condition, Source, What};
+use lastbeat_engine::ending::{AgentEnd, Cause, CauseKind, Class, ClassHint};
+use lastbeat_engine::fact::{Final, LeftBehind, Notify, Start, WitnessStart};
+use lastbeat_engine::{Condition, RunId, Source, What};
 use stage::*;
 
 #[test]
@@ -165,7 +165,11 @@ fn a_successor_that_is_ready_too_late_breaks_the_promise_even_before_its_deadlin
     let old = stage.live(1);
     stage.own(old, asked(keyboard())).own(old, clean_goodbye(keyboard(), Some(5_000)));
     stage.away(60_000);
-    stage.live(2);
+    let late = stage.live(2);
+    assert_eq!(stage.open_alerts(), Vec::<&str>::new(), "just back, who is late is not yet known");
+    for _ in 0..6 {
+        stage.pass(5_000).beat(late, Source::Own);
+    }
     assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Live, vec!["LastbeatRestartOverdue"]));
     let snapshot = stage.roster.snapshot();
     assert_eq!(snapshot.counts().promises.get(&("s".into(), false)), Some(&1));
@@ -291,4 +295,127 @@ fn a_witness_that_vanishes_leaves_open_whether_the_program_lives() {
     stage.unlink(run, Source::Witness, 1).pass(10_000);
     assert_eq!(stage.class(run), Some(Class::Lost));
     assert!(stage.alerts()[0].because.contains("its witness vanished"), "{:?}", stage.alerts());
+}
+
+#[test]
+fn whichever_signal_asked_to_end_by_it_is_to_end_as_asked() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.own(run, start()).own(run, What::Ready).own(run, asked(Cause::of(CauseKind::Api)));
+    stage.witness(run, seen(by_signal("SIGTERM"))).own(run, clean_goodbye(Cause::of(CauseKind::Api), None));
+    stage.witness(run, exit_signal("SIGTERM"));
+    assert_eq!(stage.class(run), Some(Class::Shutdown));
+}
+
+#[test]
+fn a_hang_up_that_reloads_excuses_no_crash_and_asks_nobody() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    let hangup = Cause { signal: Some("SIGHUP".into()), ..Cause::of(CauseKind::Signal) };
+    let notify = |reloading, ready| What::Notify(Notify { reloading, ready, ..Notify::default() });
+    stage.witness(run, seen(hangup)).witness(run, notify(true, false));
+    assert_eq!(stage.condition(), Condition::Reloading);
+    stage.pass(1_000).witness(run, notify(false, true));
+    assert_eq!(stage.condition(), Condition::Live);
+    stage.pass(4_000).witness(run, exit_code(1));
+    assert_eq!(stage.class(run), Some(Class::Crashed));
+}
+
+#[test]
+fn a_call_for_a_thread_dump_does_not_take_a_hang_up_back() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.own(run, start()).own(run, What::Ready);
+    stage.witness(run, seen(by_signal("SIGHUP"))).witness(run, seen(by_signal("SIGQUIT")));
+    assert_eq!(stage.condition(), Condition::Stopping);
+}
+
+#[test]
+fn what_the_witness_saw_after_the_exit_asked_nobody() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.witness(run, exit_code(1)).witness(run, seen(by_signal("SIGTERM")));
+    assert_eq!(stage.class(run), Some(Class::Crashed));
+}
+
+#[test]
+fn forked_children_that_vanish_are_no_crash_loop_of_their_parent() {
+    let mut stage = Stage::new();
+    let parent = stage.live(1);
+    for number in 2..8 {
+        let child = stage.run(number);
+        stage.own(child, What::Start(Start { goodbye: true, parent_run: Some(parent), ..Start::default() }));
+        stage.own(child, What::Ready).witness(child, witness_start(None)).witness(child, exit_code(1));
+    }
+    assert_eq!((stage.condition(), stage.alerts()), (Condition::Live, vec![]));
+}
+
+#[test]
+fn a_child_that_was_handed_over_to_keeps_its_parents_promise() {
+    let mut stage = Stage::new();
+    let parent = stage.live(1);
+    let child = stage.run(2);
+    stage.own(child, What::Start(Start { goodbye: true, parent_run: Some(parent), ..Start::default() }));
+    stage.own(child, What::Ready).pass(1_000);
+    stage.own(parent, asked(keyboard())).own(parent, clean_goodbye(keyboard(), Some(20_000)));
+    for _ in 0..6 {
+        stage.pass(5_000).beat(child, Source::Own);
+    }
+    assert_eq!((stage.condition(), stage.alerts()), (Condition::Live, vec![]));
+}
+
+#[test]
+fn who_was_forked_by_somebody_unknown_is_a_successor_like_any_other() {
+    let mut stage = Stage::new();
+    let old = stage.live(1);
+    stage.own(old, asked(keyboard())).own(old, clean_goodbye(keyboard(), Some(20_000))).pass(1_000);
+    let new = stage.run(2);
+    stage.own(new, What::Start(Start { goodbye: true, parent_run: Some(RunId(77)), ..Start::default() }));
+    stage.own(new, What::Ready);
+    for _ in 0..6 {
+        stage.pass(5_000).beat(new, Source::Own);
+    }
+    assert_eq!((stage.condition(), stage.alerts()), (Condition::Live, vec![]));
+}
+
+#[test]
+fn the_last_words_of_a_run_that_nobody_knows_any_more_page_nobody() {
+    let mut stage = Stage::new();
+    let run = stage.run(1);
+    let done = Cause { reason: Some("done".into()), ..Cause::of(CauseKind::Itself) };
+    let fin = Final { hint: Some(ClassHint::Completed), cause: Some(done), ..Final::default() };
+    stage.spooled(run, Source::Own, 5_000, What::Final(fin));
+    assert_eq!((stage.class(run), stage.alerts()), (Some(Class::Completed), vec![]));
+}
+
+#[test]
+fn a_panic_that_was_caught_last_week_is_not_what_it_died_of() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.own(run, start()).own(run, What::Ready).own(run, panic_of("caught")).pass(60_000);
+    stage.witness(run, exit_signal("SIGSEGV"));
+    assert_eq!(stage.words(), "Failed: SIGSEGV");
+}
+
+#[test]
+fn nine_impatient_keys_do_not_hide_the_second_request() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    for _ in 0..9 {
+        stage.witness(run, seen(keyboard())).pass(50);
+    }
+    stage.pass(3_000).witness(run, seen(keyboard())).pass(100).witness(run, exit_code(0));
+    assert_eq!(stage.class(run), Some(Class::ShutdownAborted));
+}
+
+#[test]
+fn what_a_process_left_behind_is_not_hidden_by_its_goodbye() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    let term = by_signal("SIGTERM");
+    stage.own(run, start()).own(run, What::Ready).own(run, asked(term.clone()));
+    stage.own(run, clean_goodbye(term, None));
+    let left = LeftBehind { children: vec![(7, "ffmpeg".into())], ..LeftBehind::default() };
+    stage.witness(run, What::LeftBehind(left)).witness(run, exit_code(0));
+    assert_eq!(stage.words(), "Stopped, children left: 1");
 }

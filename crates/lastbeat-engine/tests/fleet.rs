@@ -429,3 +429,58 @@ fn replay_knows_plans_hosts_and_silences() {
     };
     assert_eq!(told(&live), told(&again));
 }
+
+#[test]
+fn a_member_that_was_heard_again_dies_alone() {
+    let mut stage = Stage::new();
+    let runs = fleet(&mut stage);
+    let (silent, alive) = runs.split_at(30);
+    beat_all(&mut stage, alive, 20_000);
+    // One of them is back; the others, and with them a host or two, are not.
+    stage.beat(silent[0], Source::Own).link(silent[0], Source::Own, 900);
+    beat_all(&mut stage, &[alive, &silent[..1]].concat(), MINUTE);
+    stage.unlink(silent[0], Source::Own, 900);
+    beat_all(&mut stage, alive, 10_000);
+    assert_eq!(stage.class(silent[0]), Some(Class::Lost));
+    assert!(stage.open_alerts().contains(&"LastbeatWorkerFailed"));
+}
+
+#[test]
+fn other_peoples_plans_do_not_make_a_planned_stop_a_crash() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.operator(plan("first", PlanKind::Stop, MINUTE)).pass(1_000).witness(run, exit_code(1));
+    assert_eq!(stage.class(run), Some(Class::Shutdown));
+    stage.pass(10 * MINUTE);
+    for number in 0..5_000 {
+        let What::Plan(other) = plan(&format!("other-{number}"), PlanKind::Maintenance, 1) else { unreachable!() };
+        stage.operator(What::Plan(Plan { service: "t".into(), ..other }));
+    }
+    for number in 0..100 {
+        stage.operator(plan(&format!("own-{number}"), PlanKind::Maintenance, 1)).pass(10);
+    }
+    assert_eq!(stage.class(run), Some(Class::Shutdown));
+}
+
+#[test]
+fn a_run_that_falls_silent_days_after_its_host_was_lost_is_news() {
+    let mut stage = Stage::new();
+    linked(&mut stage, 1, "h1", "a");
+    linked(&mut stage, 2, "h1", "a");
+    stage.pass(3 * 24 * 60 * MINUTE);
+    let third = linked(&mut stage, 3, "h1", "a");
+    stage.pass(MINUTE);
+    assert_eq!(stage.class(third), Some(Class::Lost));
+    assert_eq!(stage.open_alerts(), ["LastbeatWorkerFailed", "LastbeatHostLost"]);
+}
+
+#[test]
+fn a_beat_late_namesake_of_a_slow_client_is_not_taken_for_its_reboot() {
+    let mut stage = Stage::new();
+    let slow = stage.run_of(1, "w1");
+    let start = Start { interval_ms: Some(20_000), ..on_host("localhost", "a") };
+    stage.own(slow, What::Start(start)).own(slow, What::Ready).link(slow, Source::Own, 1).pass(5_000);
+    linked(&mut stage, 2, "localhost", "b");
+    stage.pass(15_000).beat(slow, Source::Own).pass(20_000).beat(slow, Source::Own);
+    assert_eq!(stage.class(slow), None);
+}

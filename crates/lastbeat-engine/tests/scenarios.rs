@@ -371,11 +371,21 @@ fn a_signal_after_a_stop_asked_otherwise_is_the_first_signal() {
         for _ in 0..signals {
             stage.pass(2_000).own(run, asked(by_signal("SIGTERM")));
         }
-        let mut gated = step("flush", Some(StepOutcome::Skipped));
-        gated.why_skipped = Some("dry run".into());
-        stage.own(run, goodbye(Cause::of(CauseKind::Api), cleaned(vec![gated]), None));
+        let skipped = step("flush", Some(StepOutcome::Skipped));
+        stage.own(run, goodbye(Cause::of(CauseKind::Api), cleaned(vec![skipped]), None));
         assert_eq!(stage.class(run), Some(class));
     }
+}
+
+#[test]
+fn what_its_own_gate_skipped_no_second_request_forced() {
+    let mut stage = Stage::new();
+    let run = stage.live(1);
+    stage.own(run, asked(keyboard())).pass(2_000).own(run, asked(keyboard()));
+    let mut gated = step("flush", Some(StepOutcome::Skipped));
+    gated.why_skipped = Some("dry run".into());
+    stage.own(run, goodbye(keyboard(), cleaned(vec![gated]), None));
+    assert_eq!(stage.class(run), Some(Class::Shutdown));
 }
 
 #[test]

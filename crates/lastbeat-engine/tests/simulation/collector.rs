@@ -38,11 +38,14 @@ pub(crate) struct Collector {
     /// It is stopped; what comes waits.
     pub(crate) held: bool,
     watched_until: u64,
-    /// What was said last: of each run its class; of each worker its open alerts, by their place in the rings.
-    classes: Vec<Option<&'static str>>,
+    /// What was said last: of each run its class, its cause and the outcome of its cleanup; of each worker its open
+    /// alerts, by their place in the rings, and of each host.
+    classes: Vec<Words>,
     same_process: Vec<Option<u32>>,
     changes: Vec<usize>,
     open: Vec<Vec<(AlertName, usize)>>,
+    open_hosts: Vec<(AlertName, String, usize)>,
+    hosts_moved: bool,
     silence: Option<usize>,
     /// Whose alerts are to be looked at when all that came at once is taken.
     moved: Vec<usize>,
@@ -50,6 +53,9 @@ pub(crate) struct Collector {
     pub(crate) told: Told,
     record: bool,
 }
+
+/// Class, cause and cleanup (I7).
+type Words = [Option<&'static str>; 3];
 
 pub(crate) const fn id(run: u32) -> RunId {
     RunId(run as u128 + 1)
@@ -73,6 +79,8 @@ impl Collector {
             same_process: Vec::new(),
             changes: Vec::new(),
             open: vec![Vec::new(); script.slots.len()],
+            open_hosts: Vec::new(),
+            hosts_moved: false,
             silence: None,
             moved: Vec::new(),
             all_moved: false,
@@ -83,7 +91,7 @@ impl Collector {
 
     /// A run exists now, and may be spoken of.
     pub(crate) fn expect(&mut self, same_process: Option<u32>) {
-        self.classes.push(None);
+        self.classes.push(Words::default());
         self.changes.push(0);
         self.same_process.push(same_process);
     }
@@ -96,6 +104,11 @@ impl Collector {
     pub(crate) const fn mark(&mut self, now: u64, what: u64, whom: u64) {
         let mixed = self.told.trace ^ now.wrapping_mul(31) ^ what.rotate_left(40) ^ whom.rotate_left(20);
         self.told.trace = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
+    }
+
+    fn mark_word(&mut self, now: u64, word: &str) {
+        let hash = word.bytes().fold(0, |hash: u64, byte| hash.wrapping_mul(131) + u64::from(byte));
+        self.mark(now, 17, hash);
     }
 
     /// A line of the timeline, made only when somebody reads it.
@@ -175,6 +188,34 @@ impl Collector {
         }
         moved.clear();
         self.moved = moved;
+        if std::mem::take(&mut self.hosts_moved) {
+            self.look_at_hosts(now);
+        }
+    }
+
+    /// Of a host there is one alert, instead of one for each of its workers.
+    fn look_at_hosts(&mut self, now: u64) {
+        let alerts = self.roster.snapshot().alerts(Moment::from_millis(now));
+        let of_host =
+            |alert: &&Alert| alert.host.is_some() && alert.worker.is_empty() && alert.resolved.is_none();
+        let shown: Vec<&Alert> = alerts.iter().filter(of_host).collect();
+        let mut open = std::mem::take(&mut self.open_hosts);
+        open.retain(|(name, host, ring)| {
+            let stays = shown.iter().any(|it| it.name == *name && it.host.as_deref() == Some(host));
+            if !stays {
+                self.told.rings[*ring].to = Some(now);
+                self.note(now, || format!("{} of {host} is resolved", name.as_str()));
+            }
+            stays
+        });
+        for alert in shown {
+            let host = alert.host.clone().unwrap_or_default();
+            if open.iter().all(|(name, of, _)| *name != alert.name || *of != host) {
+                let ring = self.ring(None, alert.name, Some(&host), now);
+                open.push((alert.name, host, ring));
+            }
+        }
+        self.open_hosts = open;
     }
 
     fn observe(&mut self, proposal: Option<Proposal>, now: u64) {
@@ -295,8 +336,13 @@ impl Collector {
             let index = run.id().0 as usize - 1;
             let ending = run.verdict().ending();
             let class = ending.map(|ending| ending.class.as_str());
-            if self.classes[index] != class {
-                self.say(index, class, speaking, now);
+            let cause = ending.and_then(|ending| ending.cause.as_ref()).map(|cause| cause.kind.as_str());
+            let cleanup = ending.map(|ending| ending.cleanup_outcome.as_str());
+            let [before, ..] = std::mem::replace(&mut self.classes[index], [class, cause, cleanup]);
+            if before != class {
+                self.changes[index] += usize::from(before.is_some());
+                let inferred = ending.filter(|it| it.expired.is_some()).map(|it| it.at.as_millis());
+                self.say(Saying { run: index as u32, at: now, class, inferred }, speaking);
             }
             if ending.is_some_and(|ending| ending.evidence.iter().all(|kind| kind.facts.is_empty())) {
                 self.told.bare.push(index as u32);
@@ -314,6 +360,7 @@ impl Collector {
             let stays = is_open(*name);
             if !stays {
                 self.told.rings[*ring].to = Some(now);
+                self.hosts_moved |= self.told.rings[*ring].host.is_some();
                 self.mark(now, 7, *ring as u64);
                 self.note(now, || format!("{} of w{slot:02} is resolved", name.as_str()));
             }
@@ -321,18 +368,23 @@ impl Collector {
         });
         for alert in alerts.iter().filter(|alert| alert.resolved.is_none()) {
             if open.iter().all(|(name, _)| *name != alert.name) {
-                open.push((alert.name, self.ring(Some(slot), alert.name, alert.host.as_deref(), now)));
+                let of_host = matches!(alert.name, AlertName::HostLost | AlertName::HostRebooted);
+                let host = alert.host.as_deref().filter(|_| of_host);
+                self.hosts_moved |= of_host;
+                open.push((alert.name, self.ring(Some(slot), alert.name, host, now)));
             }
         }
         self.open[slot] = open;
     }
 
-    fn say(&mut self, run: usize, class: Option<&'static str>, speaking: Option<RunId>, now: u64) {
-        let before = std::mem::replace(&mut self.classes[run], class);
-        self.changes[run] += usize::from(before.is_some());
-        self.told.said.push(Saying { run: run as u32, at: now, class });
+    fn say(&mut self, saying: Saying, speaking: Option<RunId>) {
+        let (run, now) = (saying.run as usize, saying.at);
+        let word = saying.class.unwrap_or("alive after all");
+        self.told.said.push(saying);
         self.mark(now, 3, run as u64);
-        self.note(now, || format!("run {run} is {}", class.unwrap_or("alive after all")));
+        self.mark_word(now, word);
+        self.mark(now, 19, saying.inferred.unwrap_or_default());
+        self.note(now, || format!("run {run} is {word}"));
         // I9: only a run's own facts, those of later runs, and the exit of the same process before it concern it.
         let meddler = speaking.map(|id| id.0 as usize - 1).filter(|speaker| *speaker < run);
         if let Some(speaker) = meddler.filter(|speaker| !self.is_same_process(run, *speaker)) {
@@ -352,9 +404,10 @@ impl Collector {
     }
 
     fn ring(&mut self, slot: Option<usize>, name: AlertName, host: Option<&str>, now: u64) -> usize {
-        let whom = slot.map_or_else(|| "the fleet".into(), |slot| format!("w{slot:02}"));
+        let whom = slot.map_or_else(|| host.unwrap_or("the fleet").into(), |slot| format!("w{slot:02}"));
         self.note(now, || format!("{} of {whom} opens", name.as_str()));
         self.mark(now, 5, slot.unwrap_or(usize::MAX) as u64);
+        self.mark_word(now, name.as_str());
         let host = host.and_then(|host| host.trim_start_matches('h').parse().ok());
         self.told.rings.push(Ring { slot, host, name: name.as_str(), from: now, to: None });
         self.told.rings.len() - 1
@@ -367,7 +420,13 @@ impl Collector {
         let amended: std::collections::HashMap<u32, usize> =
             runs.map(|run| (run.id().0 as u32 - 1, run.amendments().len())).collect();
         for deed in &mut self.told.deeds {
-            deed.class = self.classes[deed.run as usize];
+            [deed.class, deed.cause, deed.cleanup] = self.classes[deed.run as usize];
+            let mut trace = self.told.trace;
+            for word in [deed.cause, deed.cleanup].into_iter().flatten() {
+                trace =
+                    word.bytes().fold(trace, |hash, byte| hash.wrapping_mul(131).wrapping_add(byte.into()));
+            }
+            self.told.trace = trace;
             deed.changes = self.changes[deed.run as usize];
             deed.amended = amended.get(&deed.run).copied().unwrap_or(deed.changes);
         }

@@ -4,6 +4,7 @@ use lastbeat_engine::{Source, What};
 
 use crate::collector::Word;
 use crate::script::Mode;
+use crate::words;
 use crate::world::{Event, LINK, Life, NEAR, Place, World, silence_of};
 
 impl World<'_> {
@@ -245,6 +246,7 @@ impl World<'_> {
         let heard = match what {
             What::Start(_) | What::WitnessStart(_) => &mut deed.start_heard,
             What::Ready => &mut deed.ready_heard,
+            What::SignalSeen(_) if *what == words::hangup() => return,
             What::Asked(_) | What::SignalSeen(_) => &mut deed.asked_heard,
             What::Final(_) => &mut deed.final_heard,
             What::Exit(_) => &mut deed.exit_heard,
@@ -388,8 +390,17 @@ impl World<'_> {
         }
         self.power_cut = false;
         self.collector.back(self.now);
+        self.look_after_the_hold();
         if let Some(ms) = self.again.take() {
             self.happen(Event::DownAgain(ms));
+        }
+    }
+
+    /// What was held until it had heard its workers, it says now.
+    fn look_after_the_hold(&mut self) {
+        for slot in 0..self.places.len() {
+            let hold = silence_of(self.script.slots[slot].interval);
+            self.after(hold, Event::Look(slot));
         }
     }
 
@@ -401,6 +412,7 @@ impl World<'_> {
         self.note(|| "the collector goes on".into());
         self.collector.held = false;
         self.collector.back(self.now);
+        self.look_after_the_hold();
         for event in std::mem::take(&mut self.inbox) {
             self.happen(event);
         }

@@ -148,7 +148,7 @@ const fn kind(end: End) -> Option<&'static str> {
         | End::Forced
         | End::Silent
         | End::Reexecuted => None,
-        End::TimedOut => Some("stop timed out"),
+        End::TimedOut | End::Overstayed => Some("stop timed out"),
         End::Panicked => Some("panic"),
         End::Killed => Some("KILL"),
         End::OutOfMemory => Some("out of memory"),

@@ -7,6 +7,9 @@ use std::collections::HashMap;
 use crate::script::{End, Mode, PlanKind};
 use crate::told::{Deed, Ring, Told};
 
+#[path = "truth.rs"]
+mod truth;
+
 /// From a closed link to a loss.
 pub(crate) const LINK: u64 = 10_000;
 /// What a verdict may take beyond its deadline.
@@ -53,7 +56,7 @@ pub(crate) struct Oracle<'a> {
     pub(crate) by_slot: HashMap<usize, Vec<&'a Deed>>,
     pub(crate) rings: HashMap<usize, Vec<&'a Ring>>,
     pub(crate) masses: Vec<&'a Ring>,
-    said: HashMap<u32, Vec<&'a crate::told::Saying>>,
+    pub(crate) said: HashMap<u32, Vec<&'a crate::told::Saying>>,
 }
 
 /// Everything that must not have been said, and all that should have been.
@@ -70,15 +73,17 @@ pub(crate) fn complaints(told: &Told) -> Vec<String> {
     for deed in &told.deeds {
         all.extend(oracle.about(deed));
         all.extend(oracle.missed(deed));
+        all.extend(oracle.beside_the_class(deed));
         all.extend(oracle.still_down(deed));
-        all.extend(oracle.undone(deed));
-        all.extend(oracle.went_with_its_host(deed));
+        all.extend(oracle.stays(deed));
     }
     for ring in &told.rings {
         all.extend(oracle.false_alarm(ring));
-        all.extend(oracle.stays(ring));
+        all.extend(oracle.stands_in_the_end(ring));
         all.extend(oracle.vanishes(ring));
+        all.extend(oracle.beside_a_loop(ring));
     }
+    all.extend(oracle.each_host_once());
     all.extend(oracle.mass_silence());
     all
 }
@@ -95,7 +100,7 @@ impl<'a> Oracle<'a> {
                 rings.entry(slot).or_default().push(ring);
             }
         }
-        let masses = told.rings.iter().filter(|ring| ring.slot.is_none()).collect();
+        let masses = told.rings.iter().filter(|ring| ring.slot.is_none() && ring.host.is_none()).collect();
         let mut said: HashMap<u32, Vec<_>> = HashMap::new();
         for saying in &told.said {
             said.entry(saying.run).or_default().push(saying);
@@ -109,6 +114,14 @@ impl<'a> Oracle<'a> {
             .absences
             .iter()
             .fold(due, |due, (from, to)| if *from < due { due.max(to + hold) } else { due })
+    }
+
+    /// The same for what it would have woken up for: it may have gone away the moment that was due.
+    pub(crate) fn slept_through(&self, due: u64, hold: u64) -> u64 {
+        self.told
+            .absences
+            .iter()
+            .fold(due, |due, (from, to)| if *from < due + SLACK { due.max(to + hold) } else { due })
     }
 
     /// The observer is back for less than a full silence of a run that was there when it came.
@@ -142,7 +155,7 @@ impl<'a> Oracle<'a> {
 
     /// Its end was announced: inside a stop plan, or inside a restart plan that it had seen begin. Whoever is
     /// started by a restart is not asked to stop by it.
-    fn is_planned(&self, deed: &Deed) -> Vec<bool> {
+    pub(crate) fn is_planned(&self, deed: &Deed) -> Vec<bool> {
         let inside = |at: u64| {
             self.told.windows.iter().any(|it| {
                 let announced = match it.kind {
@@ -169,7 +182,14 @@ impl<'a> Oracle<'a> {
 
     /// I7: whatever the order and the losses, in the end the truth is told. All classes that are true.
     pub(crate) fn right(&self, deed: &Deed) -> Vec<&'static str> {
-        self.is_planned(deed).into_iter().flat_map(|planned| self.right_if(deed, planned)).collect()
+        let mut right: Vec<_> =
+            self.is_planned(deed).into_iter().flat_map(|planned| self.right_if(deed, planned)).collect();
+        // A hang-up is what ended a program that knows nothing of this, if it ends within the grace.
+        let by_hangup = |at: &u64| deed.ended <= at + STOP + LIE;
+        if deed.mode == Mode::Unlinked && deed.hangups.iter().any(by_hangup) {
+            right.extend(["shutdown", "shutdown_degraded", "shutdown_timeout"]);
+        }
+        right
     }
 
     fn right_if(&self, deed: &Deed, planned: bool) -> Vec<&'static str> {
@@ -247,8 +267,22 @@ impl<'a> Oracle<'a> {
             // Of whom nobody heard that it was asked, all that is known is the KILL.
             End::TimedOut if exit && deed.asked_heard.is_none() => by_exit(&["killed"], &mut right),
             End::TimedOut if exit => right.push("shutdown_timeout"),
+            End::Overstayed if told || exit => {
+                right.push("shutdown_timeout");
+                // D3: a deadline counts from receipt; where the ask came late, there was more time.
+                let late = deed.asked_heard.is_none_or(|asked| asked > deed.leaving + SLACK);
+                right.extend(late.then_some("shutdown"));
+            }
             End::Killed if exit => by_exit(&["killed"], &mut right),
-            End::Watchdog if exit => by_exit(&["watchdog", "killed"], &mut right),
+            // Whoever was told to hang when it was killed was taken by the watchdog.
+            End::Watchdog if exit => {
+                let hung = self.rings.get(&deed.slot).into_iter().flatten().any(|ring| {
+                    ring.name == "LastbeatHung"
+                        && ring.from < deed.ended
+                        && ring.open_within(deed.ended, deed.ended)
+                });
+                by_exit(if hung { &["watchdog"] } else { &["watchdog", "killed"] }, &mut right);
+            }
             End::OutOfMemory if exit && deed.mode.witnessed() => by_exit(&["oom_killed"], &mut right),
             End::OutOfMemory if exit => by_exit(&["killed"], &mut right),
             End::Segv if exit => right.push("crashed"),
@@ -274,6 +308,7 @@ impl<'a> Oracle<'a> {
             End::Stopped
             | End::Promised(_)
             | End::Extended
+            | End::Overstayed
             | End::Done
             | End::Unclean
             | End::Forced

@@ -6,6 +6,9 @@ use crate::oracle::{LIE, LINK, Loud, MASS, Oracle, REPORTED, SLACK, START, STEAD
 use crate::script::{End, Mode, PlanKind};
 use crate::told::{Deed, Ring};
 
+#[path = "stands.rs"]
+mod stands;
+
 const PAGES: &[&str] = &[
     "LastbeatWorkerFailed",
     "LastbeatRestartOverdue",
@@ -25,7 +28,8 @@ impl Oracle<'_> {
     /// By when a death that nobody reported is known (D1).
     fn known_by(&self, deed: &Deed) -> u64 {
         let hold = silence(deed);
-        let last = deed.ended.max(deed.last_heard);
+        // Nobody knew of it before its start was heard.
+        let last = deed.ended.max(deed.last_heard).max(deed.start_heard.unwrap_or_default());
         let closed = deed.closed_heard.filter(|closed| *closed >= deed.ended && *closed < deed.ended + 1_000);
         let due = match (deed.asked_heard, closed) {
             // Asked: it is waited for until its stop deadline, never called lost before.
@@ -33,7 +37,10 @@ impl Oracle<'_> {
             (None, Some(closed)) => closed + LINK,
             (None, None) => last + hold,
         };
-        self.after_absences(due, hold) + SLACK
+        // Its host is back without it: another boot ends who has not beaten since, ten seconds later at most.
+        let rebooted = self.boot_heard(deed).filter(|_| deed.end == End::PowerLost);
+        let due = rebooted.map_or(due, |heard| due.min(heard.max(last) + LINK));
+        self.slept_through(due, hold) + SLACK
     }
 
     /// By when a bad end must have woken somebody, if it must.
@@ -53,14 +60,14 @@ impl Oracle<'_> {
                 && it.from <= by
                 && deed.ended.saturating_sub(LIE) < it.to + STEADY
         });
-        // When it became known, a successor had been steady for a minute.
-        let late =
-            self.successors(deed).any(|next| next.ready.is_some_and(|ready| ready + STEADY <= by + SLACK));
+        // When it became known, a successor had been steady for a minute, or had done its work.
+        let late = self.successors(deed).any(|next| {
+            let done = next.class == Some("completed") && next.ended <= by;
+            done || next.ready.is_some_and(|ready| ready + STEADY <= by + SLACK)
+        });
         // M8: the end of a successor before it was ready, inside an open promise, is the promise's affair.
         let covered = deed.ready_heard.is_none()
-            && self.by_slot[&deed.slot]
-                .iter()
-                .any(|it| it.run < deed.run && matches!(it.end, End::Promised(_)))
+            && self.by_slot[&deed.slot].iter().any(|it| it.run < deed.run && self.promised(it).is_some())
             || deed.ready_heard.is_none() && self.within_any_restart(deed);
         maintained || late || covered
     }
@@ -98,6 +105,7 @@ impl Oracle<'_> {
                 all.push(format!("I2: {} is not back as promised; nobody was paged by {by}", who()));
             }
         }
+        all.extend(self.broken_restart(deed));
         if let Some(by) = self.ticket_by(deed) {
             let rings = self.rings.get(&deed.slot).into_iter().flatten();
             if !rings.filter(|it| !PAGES.contains(&it.name)).any(|it| it.open_within(deed.ended, by)) {
@@ -110,8 +118,11 @@ impl Oracle<'_> {
 
     /// By when a broken promise must have woken somebody, if it was broken beyond doubt.
     fn broken_by(&self, deed: &Deed) -> Option<u64> {
-        let End::Promised(within) = deed.end else { return None };
-        let heard = deed.final_heard.filter(|_| deed.mode.linked() && deed.class == Some("shutdown"))?;
+        let asked = matches!(deed.end, End::Stopped | End::Promised(_) | End::Unclean);
+        let kept = matches!(deed.class, Some("shutdown" | "shutdown_degraded"));
+        let within = self.promised(deed).filter(|_| asked && kept && deed.parent.is_none())?;
+        let own = matches!(deed.end, End::Promised(_)) && deed.mode.linked();
+        let heard = if own { deed.final_heard } else { deed.exit_heard }?;
         let due = deed.ended + within;
         let by =
             self.after_absences(due, silence(deed)).max(heard).max(self.exit_heard(deed).unwrap_or_default());
@@ -124,6 +135,29 @@ impl Oracle<'_> {
             .iter()
             .any(|it| it.slots.contains(&deed.slot) && it.from <= by && it.to + STEADY >= deed.ended);
         (!back && !in_window && by + SLACK < self.told.until).then_some(by + SLACK)
+    }
+
+    /// I2: who is stopped inside an announced restart is back when that ends (M8), or somebody is woken.
+    fn broken_restart(&self, deed: &Deed) -> Option<String> {
+        let of_slot = || self.told.windows.iter().filter(|it| it.slots.contains(&deed.slot));
+        let window = of_slot().find(|it| {
+            let inside = it.from + LIE < deed.leaving && deed.ended + LIE < it.to;
+            it.kind == PlanKind::Restart && inside && deed.started + LIE < it.from
+        })?;
+        let stopped = deed.end == End::Stopped && deed.class == Some("shutdown") && deed.parent.is_none();
+        let alone = of_slot().filter(|it| it.from <= window.to + STEADY && it.to >= deed.ended).count() == 1;
+        let heard = self.exit_heard(deed).or(deed.final_heard)?;
+        let due = window.to.max(deed.ended + self.promised(deed).unwrap_or_default());
+        let by = self.after_absences(due, silence(deed)).max(heard) + SLACK;
+        let back = self.successors(deed).any(|next| next.ready.is_some_and(|ready| ready <= by));
+        let mut own = self.rings.get(&deed.slot).into_iter().flatten();
+        let rang = own.any(|ring| ring.name == "LastbeatRestartOverdue" && ring.open_within(due, by));
+        (stopped && alone && !back && !rang && by + SLACK < self.told.until).then(|| {
+            format!(
+                "I2: run {} of w{:02} is not back when its restart ends; nobody was paged by {by}",
+                deed.run, deed.slot
+            )
+        })
     }
 
     fn ticket_by(&self, deed: &Deed) -> Option<u64> {
@@ -199,12 +233,12 @@ impl Oracle<'_> {
         let why = match ring.name {
             "LastbeatWorkerFailed" => {
                 deeds.iter().any(|deed| self.seems_dead(deed, at) && self.is_its_own_affair(deed, at))
-                    && !self.loops(ring)
             }
             // One alert for all of a host: of several runs, one at least has been silent for its full timeout.
             "LastbeatHostLost" => {
                 let open = |deed: &&Deed| {
-                    Some(deed.host) == ring.host && deed.started < at && deed.ended + MASS > at
+                    let told = self.said_at(deed, at - 1).is_some();
+                    Some(deed.host) == ring.host && deed.started < at && (deed.ended + MASS > at || !told)
                 };
                 self.told.deeds.iter().filter(open).count() >= 2
                     && deeds.iter().any(|deed| self.seems_dead(deed, at))
@@ -243,7 +277,8 @@ impl Oracle<'_> {
                 let stuck = |(from, to): &(u64, u64)| {
                     // Whoever is killed while it hangs hangs on until its death is known.
                     let known = if deed.ended <= *to + SLACK { self.known_by(deed) } else { 0 };
-                    let until = (to + deed.interval + SLACK).max(known);
+                    // One beat may be lost on any day.
+                    let until = (to + deed.interval * 2 + SLACK).max(known);
                     from + pace <= at + deed.interval * 2 && at <= until
                 };
                 let deaf = |(from, to): &(u64, u64)| {
@@ -322,81 +357,9 @@ impl Oracle<'_> {
         })
     }
 
-    /// I3: what was down when maintenance ended, and nobody had come since, is told under its name.
-    pub(crate) fn still_down(&self, deed: &Deed) -> Option<String> {
-        let slot = deed.slot;
-        let page = deed.class.is_some_and(|class| loudness(class) == Loud::Page);
-        let heard = self.exit_heard(deed)?;
-        let window = self.told.windows.iter().find(|it| {
-            it.kind == PlanKind::Maintenance
-                && it.slots.contains(&slot)
-                && it.from + LIE < deed.ended
-                && heard + LIE < it.to
-        })?;
-        let by = self.after_absences(window.to, silence(deed)) + SLACK;
-        let alone = self.successors(deed).all(|next| next.started > by)
-            && self
-                .told
-                .windows
-                .iter()
-                .filter(|it| it.slots.contains(&slot))
-                .all(|it| it.from == window.from || it.to < deed.started || it.from > by)
-            && deed.ready_heard.is_some();
-        let mut own = self.rings.get(&slot).into_iter().flatten();
-        let rang = own.any(|ring| ring.name == "LastbeatMaintenanceOver" && ring.open_within(window.to, by));
-        (page && deed.parent.is_none() && alone && by < self.told.until && !rang).then(|| {
-            format!(
-                "I3: run {} of w{slot:02} ({:?}) is down after maintenance; nobody was paged by {by}",
-                deed.run, deed.end
-            )
-        })
-    }
-
-    /// I8: who was called dead when nobody had come in its place stays dead when somebody does.
-    pub(crate) fn undone(&self, deed: &Deed) -> Option<String> {
-        // The same process under another run was alive all the time.
-        if deed.class != Some("superseded") || deed.end == End::Reexecuted {
-            return None;
-        }
-        let first = self.successors(deed).map(|next| next.started).min()?;
-        let of_it: Vec<_> = self.told.said.iter().filter(|it| it.run == deed.run).collect();
-        let undone = of_it.windows(2).find(|pair| {
-            pair[1].class == Some("superseded")
-                && pair[0].class.is_some_and(|class| loudness(class) == Loud::Page)
-                && pair[0].at + LIE < first
-        })?;
-        Some(format!(
-            "I8: run {} was {:?} at {}, and is undone by a successor",
-            deed.run, undone[0].class, undone[0].at
-        ))
-    }
-
-    /// I7: a host that lost its power and told of its new boot took them with it.
-    pub(crate) fn went_with_its_host(&self, deed: &Deed) -> Option<String> {
-        let told = self.exit_heard(deed).is_some() || deed.final_heard.is_some();
-        let (_, _, on) =
-            self.told.boots.iter().find(|(host, off, _)| *host == deed.host && *off == deed.ended)?;
-        // What had waited for a collector that was held came after the boot: that looks like life.
-        let silent = deed.last_heard < *on;
-        let again = silent
-            && self.told.deeds.iter().any(|it| {
-                it.host == deed.host
-                    && it.started >= *on
-                    && it.start_heard.is_some_and(|heard| heard + MASS < self.told.until)
-            });
-        let right = deed.class == Some("host_rebooted");
-        (deed.end == End::PowerLost && deed.start_heard.is_some() && again && !told && !right).then(|| {
-            format!(
-                "I7: run {} of w{:02} went with its host and is called {:?}",
-                deed.run, deed.slot, deed.class
-            )
-        })
-    }
-
     /// What was said of a run last.
     fn said_at(&self, deed: &Deed, at: u64) -> Option<&'static str> {
-        let of_it = self.told.said.iter().rev().filter(|it| it.run == deed.run);
-        of_it.into_iter().find(|it| it.at <= at)?.class
+        self.said.get(&deed.run)?.iter().rev().find(|it| it.at <= at)?.class
     }
 
     /// Its death is told by an alert of its own: not by its parent, its host, or the promise it was to keep; and it is
@@ -405,76 +368,24 @@ impl Oracle<'_> {
         let said = self.said_at(deed, at);
         let is_told = said.is_some_and(|class| loudness(class) == Loud::Page && !class.starts_with("host_"));
         let parent = deed.parent.map(|parent| &self.told.deeds[parent as usize]);
-        let of_a_live_one = parent.is_some_and(|parent| self.said_at(parent, at).is_none());
-        is_told && !of_a_live_one && !self.is_an_attempt(deed)
+        let of_a_live_one =
+            parent.is_some_and(|parent| parent.ended > deed.ended && self.said_at(parent, at).is_none());
+        is_told && !of_a_live_one && !self.is_an_attempt(deed, at)
     }
 
     /// It came to its end before it was ready, inside a promise that it was to keep.
-    fn is_an_attempt(&self, deed: &Deed) -> bool {
+    fn is_an_attempt(&self, deed: &Deed, at: u64) -> bool {
         let before =
             self.by_slot[&deed.slot].iter().rev().filter(|it| it.run < deed.run && it.parent.is_none());
         let Some(promising) = before.into_iter().find(|it| it.ready_heard.is_some()) else { return false };
-        let End::Promised(within) = promising.end else { return false };
+        let Some(within) = self.promised(promising) else { return false };
         let due = promising.final_at.unwrap_or(promising.ended).min(promising.ended) + within;
         deed.ready_heard.is_none()
             && deed.start_heard.is_some()
-            && promising.final_heard.is_some()
-            && promising.class == Some("shutdown")
+            && promising.final_heard.or(promising.exit_heard).is_some_and(|heard| heard <= at)
+            && matches!(promising.class, Some("shutdown" | "shutdown_degraded" | "shutdown_aborted"))
             && deed.ended + LIE < due
             && self.exit_heard(deed).is_some()
-    }
-
-    /// One page for a loop, instead of one for each turn of it.
-    fn loops(&self, ring: &Ring) -> bool {
-        let own = ring.slot.and_then(|slot| self.rings.get(&slot)).into_iter().flatten();
-        own.filter(|it| it.name == "LastbeatCrashLoop")
-            .any(|it| it.from < ring.from && it.to.is_none_or(|to| ring.from < to))
-    }
-
-    /// I1: an alert that stands although nothing that it could mean does.
-    pub(crate) fn stays(&self, ring: &Ring) -> Option<String> {
-        let (slot, until) = (ring.slot?, self.told.until);
-        let deeds = &self.by_slot[&slot];
-        let newest = deeds.iter().rev().find(|deed| deed.parent.is_none())?;
-        let well = newest.end == End::Alive
-            && newest.class.is_none()
-            && newest.ready_heard.is_some_and(|ready| ready > ring.from && ready + STEADY + SLACK < until);
-        let dead = deeds.iter().any(|deed| deed.class.is_some_and(|class| loudness(class) == Loud::Page));
-        let failed =
-            matches!(ring.name, "LastbeatWorkerFailed" | "LastbeatHostLost" | "LastbeatRestartOverdue");
-        let lie = match ring.name {
-            "LastbeatWorkerFailed" => well || !dead,
-            _ => failed && well,
-        };
-        (ring.to.is_none() && lie).then(|| {
-            format!("I1: {} of w{slot:02} is open since {} and still at the end", ring.name, ring.from)
-        })
-    }
-
-    /// I2: a broken promise stays one until somebody was ready for a minute.
-    pub(crate) fn vanishes(&self, ring: &Ring) -> Option<String> {
-        let (slot, to) = (ring.slot?, ring.to?);
-        let deeds = &self.by_slot[&slot];
-        let steady = deeds.iter().any(|deed| {
-            deed.ready.is_some_and(|ready| ready + SLACK >= ring.from && ready + STEADY <= to + LIE)
-        });
-        let done = deeds
-            .iter()
-            .any(|deed| deed.end == End::Done && deed.ended <= to + LIE && deed.ended + SLACK >= ring.from);
-        let maintained = self.told.windows.iter().any(|it| it.slots.contains(&slot) && it.from <= to + LIE);
-        // A word that came late, of the promising run or of one that was there in time.
-        let late = self.told.absences.iter().any(|(left, back)| *left <= to && ring.from <= back + 60_000)
-            || deeds.iter().any(|deed| self.is_cut_off(deed, ring.from.saturating_sub(60_000), to));
-        // What lay in one spool is read word by word: what opens and is resolved on the way woke nobody.
-        let at_once = to <= ring.from + LIE;
-        (ring.name == "LastbeatRestartOverdue" && !at_once && !steady && !done && !maintained && !late).then(
-            || {
-                format!(
-                    "I2: {} of w{slot:02} from {} is resolved at {to}, and nobody is steady",
-                    ring.name, ring.from
-                )
-            },
-        )
     }
 
     /// A death, or a silence that looks like one, that is news at this moment.
@@ -525,14 +436,28 @@ impl Oracle<'_> {
         (told + REPORTED).max(inferred)
     }
 
+    /// Within how many ms it promised to be back: by its own last word, else by the command line of its witness, which
+    /// does not speak of who is stopped at the keyboard or announced to stop (M8).
+    fn promised(&self, deed: &Deed) -> Option<u64> {
+        match deed.end {
+            End::Promised(within) if deed.mode.linked() => Some(within),
+            End::Alive => None,
+            _ => deed.back.filter(|_| {
+                let mut stops = self.told.windows.iter().filter(|it| it.kind == PlanKind::Stop);
+                let for_good = stops.any(|it| {
+                    it.slots.contains(&deed.slot) && it.from <= deed.ended && deed.ended + LIE < it.to
+                });
+                let announced = self.is_planned(deed).contains(&true);
+                (deed.asker != Some("keyboard") || announced) && !for_good
+            }),
+        }
+    }
+
     /// A promise was due, and nobody was known to be back.
     fn may_be_overdue(&self, deed: &Deed, at: u64) -> bool {
-        let own = match deed.end {
-            End::Promised(within) if deed.mode.linked() => {
-                Some(deed.final_at.unwrap_or(deed.ended).min(deed.ended) + within)
-            }
-            _ => None,
-        };
+        let own = self
+            .promised(deed)
+            .map(|within| deed.final_at.unwrap_or(deed.ended).min(deed.ended).saturating_add(within));
         // M8: a stop inside an announced restart promises to be back before the window ends.
         let windows = self.told.windows.iter().filter(|it| {
             let concerned = it.slots.contains(&deed.slot) && it.from <= deed.ended + LIE;
@@ -554,7 +479,9 @@ impl Oracle<'_> {
     fn counts_as_bad(&self, deed: &Deed, at: u64) -> bool {
         let planned =
             matches!(deed.end, End::Alive | End::Stopped | End::Promised(_) | End::Done | End::Extended);
-        deed.ended <= at + LIE && at <= self.news_until(deed) + 60_000 && !planned
+        // A loop stands until somebody is well; one who only seemed to be, whose end is told late, is no such.
+        let news = at <= self.news_until(deed) + 60_000 || !self.is_answered(deed, at);
+        deed.ended <= at + LIE && news && !planned
     }
 
     /// I11: half of a fleet that beats as one falls silent at once: one alert, not one for each.
@@ -570,7 +497,7 @@ impl Oracle<'_> {
             let Some(interval) = open.first().map(|deed| deed.interval) else { continue };
             let as_one = open.iter().all(|deed| deed.interval == interval);
             let silence = (interval * 6).max(15_000);
-            let (from, to) = (cut.from, cut.to.min(cut.from + MASS));
+            let (from, to) = (cut.from, cut.to);
             let clear = |other: &crate::told::Cut| {
                 other.from == cut.from || other.to + 60_000 < from || other.from > to
             };
@@ -590,8 +517,9 @@ impl Oracle<'_> {
                 ));
             }
             let single = self.told.rings.iter().filter(|ring| {
-                ring.name == "LastbeatWorkerFailed"
-                    && (from..to).contains(&ring.from)
+                matches!(ring.name, "LastbeatWorkerFailed" | "LastbeatHostLost")
+                    // Who had lost its link before is missed before the others are.
+                    && (from + LINK..to).contains(&ring.from)
                     && ring.slot.is_some_and(|slot| hit.iter().any(|deed| deed.slot == slot))
             });
             for ring in single {

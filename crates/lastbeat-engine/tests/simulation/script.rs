@@ -12,6 +12,8 @@ use crate::random::Random;
 pub(crate) const DAWN: u64 = 1_000_000;
 /// After the last trouble all is in reach again, and everything that waits arrives.
 pub(crate) const REST: u64 = 10 * 60_000;
+/// One world in so many is a calm fleet of which half falls silent.
+const CALM: u64 = 20;
 
 /// How a worker is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub(crate) struct Slot {
     pub(crate) interval: u64,
     /// An agent of it promises progress this often.
     pub(crate) pace: Option<u64>,
+    /// Its witness promises on the command line that it is back so soon after a planned stop, in ms.
+    pub(crate) back: Option<u64>,
     pub(crate) begins: u64,
 }
 
@@ -59,6 +63,8 @@ pub(crate) enum End {
     Promised(u64),
     /// Asked, needed longer than the deadline, and asked for more in time.
     Extended,
+    /// As before, but without any progress between its requests; it said goodbye after the time it had got.
+    Overstayed,
     /// Its work was done.
     Done,
     /// Asked; a step of its cleanup failed, or a child was left behind.
@@ -138,6 +144,10 @@ pub(crate) enum Kind {
     },
     /// Paused, running, draining, running.
     Phases {
+        slot: usize,
+    },
+    /// A hang-up that is no request to stop.
+    Hangup {
         slot: usize,
     },
     AgentCrash {
@@ -290,6 +300,40 @@ impl Draw {
     }
 
     fn script(mut self) -> Script {
+        if self.seed % CALM == CALM / 2 {
+            self.calm_fleet();
+        } else {
+            self.troubled_fleet();
+        }
+        let mut troubles = self.troubles;
+        troubles.sort_by_key(|trouble| (trouble.at, trouble.number));
+        Script {
+            seed: self.seed,
+            slots: self.slots,
+            hosts: self.hosts,
+            troubles,
+            until: DAWN + self.played + REST,
+            lag: self.chance.pick(&[0, 20, 200]),
+            drizzle: self.chance.pick(&[0, 0, 200, 100]),
+        }
+    }
+
+    /// Three hosts that beat as one, nothing around, and two of them fall silent at once (D7).
+    fn calm_fleet(&mut self) {
+        self.hosts = 3;
+        let uniform = Some(self.chance.pick(&[1_000, 5_000, 5_000, 15_000]));
+        for place in 0..self.chance.between(4, 9) as usize * 3 {
+            let slot = self.slot(uniform);
+            self.slots.push(Slot { host: place % 3, ..slot });
+        }
+        let mut at = self.chance.between(90_000, 300_000);
+        for ms in [60_000, 400_000] {
+            self.add(at, Kind::Cut { whom: Whom::Half, ms });
+            at += ms + self.chance.between(310_000, 360_000);
+        }
+    }
+
+    fn troubled_fleet(&mut self) {
         let many = match self.size {
             Size::Small => self.chance.between(2, 9),
             Size::Full => self.chance.between(30, 61),
@@ -306,30 +350,20 @@ impl Draw {
         self.weather();
         self.collector();
         self.plans();
-        let mut troubles = self.troubles;
-        troubles.sort_by_key(|trouble| (trouble.at, trouble.number));
-        Script {
-            seed: self.seed,
-            slots: self.slots,
-            hosts: self.hosts,
-            troubles,
-            until: DAWN + self.played + REST,
-            lag: self.chance.pick(&[0, 20, 200]),
-            drizzle: self.chance.pick(&[0, 0, 200, 100]),
-        }
     }
 
     fn slot(&mut self, uniform: Option<u64>) -> Slot {
         let mode = self.chance.pick(&[Mode::Linked, Mode::Linked, Mode::Both, Mode::Both, Mode::Unlinked]);
         let of = [1_000, 5_000, 5_000, 5_000, 5_000, 15_000, 15_000, 60_000];
         let interval = uniform.unwrap_or_else(|| self.chance.pick(&of));
-        let paced = mode.linked() && self.chance.one_in(4);
+        let paced = mode.linked() && self.chance.one_in(3);
         Slot {
             number: self.next_number(),
             service: self.chance.place(self.services),
             host: self.chance.place(self.hosts),
             mode,
             interval,
+            back: self.chance.one_in(4).then(|| self.chance.between(10_000, 90_000)),
             pace: paced.then(|| (interval * self.chance.between(2, 5)).max(5_000)),
             begins: DAWN + self.chance.between(0, 20_000),
         }
@@ -353,9 +387,9 @@ impl Draw {
     fn trouble(&mut self, slot: usize, at: u64) -> u64 {
         let mode = self.slots[slot].mode;
         match self.chance.between(0, 40) {
-            0 if mode.linked() => {
+            0 | 10 if mode.linked() => {
                 let ms = self.chance.between(20_000, 300_000);
-                let killed = self.chance.one_in(3) && self.slots[slot].pace.is_some();
+                let killed = self.chance.one_in(2) && self.slots[slot].pace.is_some();
                 self.add(at, Kind::Hang { slot, ms, killed });
                 ms + 60_000
             }
@@ -367,6 +401,10 @@ impl Draw {
             3 if mode.linked() => {
                 self.add(at, Kind::Phases { slot });
                 30_000
+            }
+            9 if mode.witnessed() => {
+                self.add(at, Kind::Hangup { slot });
+                20_000
             }
             4 if mode.linked() => {
                 self.add(at, Kind::AgentCrash { slot });
@@ -399,7 +437,7 @@ impl Draw {
         match self.chance.between(0, 24) {
             0..5 => End::Stopped,
             5..9 => End::Promised(within),
-            9 if mode.linked() => End::Extended,
+            9 if mode.linked() => self.chance.pick(&[End::Extended, End::Overstayed]),
             10 | 11 => End::Done,
             12 => End::Unclean,
             13 => End::Forced,
@@ -508,7 +546,11 @@ impl Draw {
                         (self.chance.pick(&[End::Killed, End::Stopped, End::Exited, End::Panicked]), 700_000)
                     }
                 };
-                let after = self.chance.between(500, longest);
+                let mut after = self.chance.between(500, longest);
+                // Some who were to be back when the window ends are not.
+                if kind == PlanKind::Restart && self.chance.one_in(4) {
+                    after = ms + self.chance.between(5_000, 60_000);
+                }
                 let next = Next { after: Some(after), ready: self.chance.between(50, 900), fails: None };
                 let begins = at + 5_000 + turn as u64 * self.chance.between(500, 4_000);
                 self.add(begins, Kind::End { slot, end, next });

@@ -32,6 +32,10 @@ pub(crate) struct Deed {
     pub(crate) extended: u64,
     pub(crate) ended: u64,
     pub(crate) end: End,
+    /// Its witness was told on the command line that it is back within so many ms of a planned stop.
+    pub(crate) back: Option<u64>,
+    /// Hang-ups that were no request to stop, but to read the configuration anew.
+    pub(crate) hangups: Vec<u64>,
     /// The socket of the dead process was seen closed by a listening collector.
     pub(crate) closed_heard: Option<u64>,
     pub(crate) parent: Option<u32>,
@@ -48,8 +52,13 @@ pub(crate) struct Deed {
     pub(crate) gaps: Vec<(u64, u64)>,
     /// Nothing of its own voice did.
     pub(crate) own_gaps: Vec<(u64, u64)>,
-    /// The class that was said last, and how many were said and taken back or changed.
+    /// Who truly asked it to stop, in the word of the contract; none: nobody.
+    pub(crate) asker: Option<&'static str>,
+    /// The class that was said last, with the cause and the outcome of the cleanup; and how many classes were said
+    /// and taken back or changed.
     pub(crate) class: Option<&'static str>,
+    pub(crate) cause: Option<&'static str>,
+    pub(crate) cleanup: Option<&'static str>,
     pub(crate) changes: usize,
     /// So many amendments are recorded of it.
     pub(crate) amended: usize,
@@ -61,9 +70,11 @@ pub(crate) struct Saying {
     pub(crate) run: u32,
     pub(crate) at: u64,
     pub(crate) class: Option<&'static str>,
+    /// When that ending is said to have been, where a deadline that passed is all that it rests on.
+    pub(crate) inferred: Option<u64>,
 }
 
-/// An alert was open from and to. `slot`: of a worker; else of a host or of the fleet.
+/// An alert was open from and to. `slot`: of a worker; else of a host or of the fleet, as all alerts together show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ring {
     pub(crate) slot: Option<usize>,

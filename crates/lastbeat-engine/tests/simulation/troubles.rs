@@ -41,6 +41,16 @@ impl World<'_> {
                     self.phase(run, 0);
                 }
             }
+            Kind::Hangup { slot } => {
+                if let Some((run, voice)) =
+                    self.idle(slot).and_then(|run| Some((run, self.lives[run as usize].witness?)))
+                {
+                    // The witness of a process that executed itself anew speaks under the first of its runs.
+                    let run = self.voices[voice].run.max(run);
+                    self.lives[run as usize].deed.hangups.push(self.now);
+                    self.say(voice, words::hangup());
+                }
+            }
             Kind::AgentCrash { slot } => {
                 if let Some((run, voice)) =
                     self.idle(slot).and_then(|run| Some((run, self.lives[run as usize].own?)))

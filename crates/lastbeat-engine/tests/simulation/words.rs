@@ -58,7 +58,15 @@ pub(crate) fn acts(end: End, mode: Mode, chance: &mut Random) -> Vec<(u64, Act)>
         End::Stopped | End::Unclean | End::Promised(_) => {
             asked(&mut acts);
             let back = if let End::Promised(within) = end { Some(within) } else { None };
-            let takes = chance.between(20, 5_000);
+            // All of it is over before the deadline.
+            let takes = chance.between(20, 4_600);
+            // Ctrl+C is mashed, or a group's signal comes beside its parent's: within a second it is one request (M7).
+            if mode.witnessed() && cause.is_signal() && chance.one_in(4) {
+                for _ in 0..2 {
+                    let again = SignalSeen { cause: cause.clone(), forwarded: true };
+                    acts.push((chance.between(1, 340), Act::Wit(What::SignalSeen(again))));
+                }
+            }
             if linked {
                 acts.push((5, Act::Own(What::Step(flush(None)))));
                 let outcome = if end == End::Unclean { StepOutcome::Failed } else { StepOutcome::Ok };
@@ -82,6 +90,16 @@ pub(crate) fn acts(end: End, mode: Mode, chance: &mut Random) -> Vec<(u64, Act)>
                 acts.push((6_000, Act::Own(What::Extend(more))));
             }
             acts.push((chance.between(6_000, 14_000), goodbye(StepOutcome::Ok, false, None)));
+            acts.push((0, Act::Leave));
+        }
+        End::Overstayed => {
+            asked(&mut acts);
+            // The same step and the same count again is no progress: the second request gets nothing (D3).
+            for _ in 0..2 {
+                let more = Extend { by_ms: 12_000, step: Some("drain".into()), counter: Some(1) };
+                acts.push((6_000, Act::Own(What::Extend(more))));
+            }
+            acts.push((chance.between(13_000, 18_000), goodbye(StepOutcome::Ok, false, None)));
             acts.push((0, Act::Leave));
         }
         End::Forced => {
@@ -144,6 +162,15 @@ pub(crate) fn acts(end: End, mode: Mode, chance: &mut Random) -> Vec<(u64, Act)>
     acts
 }
 
+/// Who asks for a stop in these acts: the first who does.
+pub(crate) fn asker(acts: &[(u64, Act)]) -> Option<&'static str> {
+    acts.iter().find_map(|(_, act)| match act {
+        Act::Own(What::Asked(asked)) => Some(asked.cause.kind.as_str()),
+        Act::Wit(What::SignalSeen(seen)) => Some(seen.cause.kind.as_str()),
+        _ => None,
+    })
+}
+
 /// What wait tells of it.
 pub(crate) fn exit_of(end: End, mode: Mode, chance: &mut Random) -> Exit {
     let code = |code| Exit { code: Some(code), ..Exit::default() };
@@ -158,6 +185,7 @@ pub(crate) fn exit_of(end: End, mode: Mode, chance: &mut Random) -> Exit {
         | End::Stopped
         | End::Promised(_)
         | End::Extended
+        | End::Overstayed
         | End::Done
         | End::Unclean
         | End::Silent
@@ -178,6 +206,7 @@ pub(crate) const fn leaves_a_spool(end: End) -> bool {
         End::Stopped
         | End::Promised(_)
         | End::Extended
+        | End::Overstayed
         | End::Done
         | End::Unclean
         | End::Forced
@@ -198,7 +227,14 @@ pub(crate) const fn leaves_a_spool(end: End) -> bool {
 }
 
 pub(crate) fn by_signal(signal: &str) -> Cause {
-    Cause { signal: Some(signal.into()), ..Cause::of(CauseKind::Signal) }
+    // Ctrl+C, or somebody's kill.
+    let kind = if signal == "SIGINT" { CauseKind::Keyboard } else { CauseKind::Signal };
+    Cause { signal: Some(signal.into()), ..Cause::of(kind) }
+}
+
+/// A hang-up that somebody sends, for the configuration to be read anew.
+pub(crate) fn hangup() -> What {
+    What::SignalSeen(SignalSeen { cause: by_signal("SIGHUP"), forwarded: true })
 }
 
 fn flush(outcome: Option<StepOutcome>) -> Step {
@@ -225,6 +261,8 @@ pub(crate) struct Birth {
     pub(crate) pid: u32,
     pub(crate) parent: Option<RunId>,
     pub(crate) goodbye: bool,
+    /// The promise on the command line.
+    pub(crate) back: Option<u64>,
 }
 
 pub(crate) fn start(birth: &Birth) -> Start {
@@ -233,6 +271,7 @@ pub(crate) fn start(birth: &Birth) -> Start {
         interval_ms: Some(birth.interval),
         grace_ms: Some(STOP),
         goodbye: birth.goodbye,
+        reload: true,
         process: Some(Process { boot_id: boot_id.clone(), pid_ns: 1, pid: birth.pid, start_ticks: 7 }),
         pid: Some(birth.pid),
         host: Some(format!("h{}", birth.host)),
@@ -244,7 +283,7 @@ pub(crate) fn start(birth: &Birth) -> Start {
 
 pub(crate) fn witness_start(birth: &Birth, ready: bool) -> What {
     let start = start(&Birth { goodbye: false, ..*birth });
-    What::WitnessStart(WitnessStart { start, ready, back_within_ms: None })
+    What::WitnessStart(WitnessStart { start, ready, back_within_ms: birth.back })
 }
 
 pub(crate) fn agent_at_work(every: u64) -> What {

@@ -320,6 +320,8 @@ impl<'a> World<'a> {
             extended: 0,
             ended: u64::MAX,
             end: End::Alive,
+            back: it.back.filter(|_| mode.witnessed()),
+            hangups: Vec::new(),
             closed_heard: None,
             parent,
             same_as,
@@ -329,7 +331,10 @@ impl<'a> World<'a> {
             agent_crashed: None,
             gaps: Vec::new(),
             own_gaps: Vec::new(),
+            asker: None,
             class: None,
+            cause: None,
+            cleanup: None,
             changes: 0,
             amended: 0,
         };
@@ -340,6 +345,7 @@ impl<'a> World<'a> {
             pid,
             parent: parent.map(crate::collector::id),
             goodbye: mode.linked(),
+            back: it.back,
         };
         self.lives.push(Life {
             deed,
@@ -455,6 +461,7 @@ impl<'a> World<'a> {
         life.deed.end = end;
         life.next = next;
         life.acts = words::acts(end, life.deed.mode, &mut life.chance);
+        life.deed.asker = words::asker(&life.acts);
         life.exit = words::exit_of(end, life.deed.mode, &mut life.chance);
         if end == End::TimedOut {
             life.deed.deadline = Some(self.now + words::STOP);
