@@ -113,6 +113,16 @@ struct Need {
     because: String,
 }
 
+impl Need {
+    fn ends_after(&self, other: &Self) -> bool {
+        match (&self.until, &other.until) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some((one, _)), Some((other, _))) => one > other,
+        }
+    }
+}
+
 /// The alerts of one worker: the open ones, and those resolved within the last hour.
 #[must_use]
 pub fn alerts(worker: &Worker, now: Moment, rules: &Rules) -> Vec<Alert> {
@@ -137,8 +147,8 @@ pub fn alerts(worker: &Worker, now: Moment, rules: &Rules) -> Vec<Alert> {
             held.name == need.name && held.until.as_ref().is_none_or(|(until, _)| *until >= need.since)
         });
         match open {
-            // What still stands is not resolved by another cause's end.
-            Some(held) if held.until.is_none() && need.until.is_some() => {}
+            // What stands longer is not resolved by another cause's end.
+            Some(held) if held.ends_after(&need) => {}
             // The next ending continues it: same name and since, new because.
             Some(held) => *held = Need { since: held.since, ..need },
             None => joined.push(need),

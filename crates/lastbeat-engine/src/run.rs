@@ -630,9 +630,6 @@ impl Run {
         if let Some(due) = promise_due {
             return Some((due, Deadline::Promise));
         }
-        if let Some(due) = self.missed_after_reboot(rules) {
-            return Some((due, Deadline::Silence));
-        }
         if self.ended() {
             return None;
         }
@@ -687,7 +684,9 @@ impl Run {
         promise_due: Option<Moment>,
         rules: &Rules,
     ) -> Option<(Moment, Deadline)> {
-        let (due, which) = self.candidate(promise_due, rules)?;
+        let rebooted = self.missed_after_reboot(rules).map(|due| (due, Deadline::Silence));
+        let candidates = self.candidate(promise_due, rules).into_iter().chain(rebooted);
+        let (due, which) = candidates.min_by_key(|(due, _)| *due)?;
         Some((due.max(self.hold_until(rules)).max(self.folded_until(rules)), which))
     }
 }

@@ -119,7 +119,8 @@ impl Oracle<'_> {
         let gone = self.whom_it_misses(slot, ring.from)?;
         // Whoever came in its place was ready for a minute, or did its work.
         let well = self.successors(gone).any(|next| {
-            let until = next.ended.min(to) + LIE;
+            // Of whom no end is known yet, none had come.
+            let until = self.said_at(next, to).map_or(to, |_| next.ended.min(to)) + LIE;
             let done = next.class == Some("completed") && next.ended <= to + LIE;
             done || next.ready.is_some_and(|ready| ready + STEADY <= until)
         });
