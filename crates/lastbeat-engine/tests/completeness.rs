@@ -59,7 +59,7 @@ fn each_rule_stands_at_one_place_in_the_code_and_is_shown_by_data() {
 
 /// Every fact there is, as one is said; a new one breaks the build in [`said_by`].
 fn every_what() -> Vec<What> {
-    let expired = |which| What::Expired(Expired { which, due: stage_now().plus(60_000), last_seen: None });
+    let expired = |which| What::Expired(Expired { which, due: stage_now().plus(90_000), last_seen: None });
     let plan = |kind| {
         let id = format!("{kind:?}").into();
         let (service, worker, who, why, deploy) = ("s".into(), None, None, None, None);
@@ -242,11 +242,17 @@ fn table() -> String {
         for (_, come_there) in STATES {
             let mut stage = Stage::new();
             let run = come_there(&mut stage);
+            // What the observer says rests on what it saw of the run: a link that closes, a beat, a silence.
+            stage.pass(if source == Source::Observer { 9_000 } else { 0 });
             let before = told(&stage, run);
-            match source {
-                Source::Operator => stage.operator(what.clone()),
-                Source::Observer => stage.observed(run, what.clone()),
-                Source::Own | Source::Witness => stage.spoken(run, source, 0, what.clone()),
+            match (source, &what) {
+                (Source::Operator, _) => stage.operator(what.clone()),
+                (Source::Observer, What::LinkClosed(_)) => {
+                    stage.unlink(run, Source::Own, 1).unlink(run, Source::Witness, 1)
+                }
+                (Source::Observer, What::Seen) => stage.beat(run, Source::Own),
+                (Source::Observer, _) => stage.observed(run, what.clone()),
+                (Source::Own | Source::Witness, _) => stage.spoken(run, source, 0, what.clone()),
             };
             let after = told(&stage, run);
             let cell = if before == after { "·" } else { &after };

@@ -119,8 +119,9 @@ impl Oracle<'_> {
         let gone = self.whom_it_misses(slot, ring.from)?;
         // Whoever came in its place was ready for a minute, or did its work.
         let well = self.successors(gone).any(|next| {
-            // Of whom no end is known yet, none had come.
-            let until = self.said_at(next, to).map_or(to, |_| next.ended.min(to)) + LIE;
+            // Whose end nobody has told yet was taken to be well.
+            let told = self.exit_heard(next).or(next.final_heard).filter(|heard| *heard <= to);
+            let until = told.map_or(to, |_| next.ended.min(to)) + LIE;
             let done = next.class == Some("completed") && next.ended <= to + LIE;
             done || next.ready.is_some_and(|ready| ready + STEADY <= until)
         });
