@@ -144,7 +144,8 @@ impl Roster {
         let slot = *self.by_run.get(&run)?;
         let worker = Arc::make_mut(&mut self.workers[slot]);
         let known = worker.run_mut(run)?;
-        let was_closed = known.hot.closed.is_some();
+        let was_shortened = known.hot.closed.is_some();
+        let was_held_back = known.folded.is_some_and(|folded| known.is_unheard_since(&folded));
         known.hear(source, at, &self.rules);
         let gone = known.is_thought_gone();
         if self.guard.open().is_some() {
@@ -153,7 +154,7 @@ impl Roster {
         let awake = source == Source::Own && known.has_recovered(at, &self.rules);
         // A beat only moves deadlines away; they are looked at again when the old one is due. A run whose
         // deadline had been shortened by a closed link is the exception worth its cost.
-        if was_closed {
+        if was_shortened || was_held_back {
             self.schedule(slot);
         }
         (gone || awake).then(|| self.propose(slot, run, What::Seen))
@@ -553,7 +554,7 @@ impl Roster {
         for worker in &self.workers {
             for run in worker.runs.iter().filter(|run| !worker.is_child_of_a_live_run(run)) {
                 let Some(is_silent) = run.silence_of(now, &self.rules) else { continue };
-                let is_member = self.guard.members.contains(&run.id);
+                let is_member = self.guard.misses(run.id);
                 // Who was heard since fell silent alone, or with half of those that were left.
                 let is_straggler = since.is_some_and(|since| run.hot.last_seen <= since);
                 all.add(run, is_silent, !is_member && is_straggler);
@@ -581,9 +582,9 @@ impl Roster {
             return false;
         }
         self.guard.settled = Some(now);
-        self.guard.members.iter().all(|id| {
-            let worker = self.by_run.get(id).map(|slot| &self.workers[*slot]);
-            worker.is_none_or(|worker| worker.is_missed_no_more(*id))
+        self.guard.missed().all(|id| {
+            let worker = self.by_run.get(&id).map(|slot| &self.workers[*slot]);
+            worker.is_none_or(|worker| worker.is_missed_no_more(id))
         })
     }
 

@@ -405,7 +405,7 @@ impl Run {
     }
 
     /// Whether its part in a mass silence still stands, as far as it was not heard since.
-    const fn is_unheard_since(&self, folded: &Folded) -> bool {
+    pub(crate) const fn is_unheard_since(&self, folded: &Folded) -> bool {
         folded.until.is_none() && self.hot.last_seen.as_millis() < folded.since.as_millis()
     }
 
@@ -438,6 +438,10 @@ impl Run {
     /// link closed. Who said goodbye or has ended leaves the count.
     pub(crate) fn silence_of(&self, now: Moment, rules: &Rules) -> Option<bool> {
         if self.ended() || self.dossier.fin.is_some() || self.is_unknown(now, rules) {
+            return None;
+        }
+        // Its hosts were just heard again: it has its time to follow.
+        if self.folded.is_some_and(|folded| folded.until.is_some()) && now < self.folded_until(rules) {
             return None;
         }
         let allowed_ms = self.interval_ms(rules).saturating_mul(rules.overdue_intervals);

@@ -70,7 +70,10 @@ impl<'a> Count<'a> {
 pub(crate) struct Guard {
     /// Oldest first; only the last may be open.
     pub(crate) told: Vec<Silence>,
-    pub(crate) members: HashSet<RunId>,
+    /// Who was told to be silent, in this silence; the same after a replay.
+    members: HashSet<RunId>,
+    /// Those of them that were heard since, which only memory knows.
+    heard: HashSet<RunId>,
     /// Hosts with members, of which no member was heard since.
     pub(crate) waiting: BTreeSet<Arc<str>>,
     /// When the fleet was last counted and found well: not to count it anew for each of many deadlines.
@@ -95,9 +98,12 @@ impl Guard {
             self.members.clear();
             self.waiting.clear();
         }
-        self.members.extend(members);
+        for member in members {
+            self.heard.remove(member);
+            self.members.insert(*member);
+        }
         if let Some(silence) = self.told.last_mut() {
-            (silence.members, silence.of) = (silence.members + members.len(), silence.of.max(of));
+            (silence.members, silence.of) = (self.members.len(), silence.of.max(of));
         }
     }
 
@@ -107,12 +113,24 @@ impl Guard {
             silence.until = Some(at);
         }
         self.waiting.clear();
+        self.heard.clear();
         std::mem::take(&mut self.members)
     }
 
-    /// A live word of a run on this host: only a member's shows that the silence ends there. It is no member any more.
+    /// Whether a run is a member that was not heard since.
+    pub(crate) fn misses(&self, run: RunId) -> bool {
+        self.members.contains(&run) && !self.heard.contains(&run)
+    }
+
+    /// The members that were not heard since.
+    pub(crate) fn missed(&self) -> impl Iterator<Item = RunId> {
+        self.members.iter().copied().filter(|member| !self.heard.contains(member))
+    }
+
+    /// A live word of a run on this host: only a member's shows that the silence ends there.
     pub(crate) fn heard(&mut self, run: RunId, host: Option<&str>) {
-        if self.members.remove(&run) {
+        if self.misses(run) {
+            self.heard.insert(run);
             self.waiting.remove(host.unwrap_or_default());
         }
     }

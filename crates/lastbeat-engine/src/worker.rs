@@ -347,7 +347,9 @@ impl Worker {
     /// How the promise of one of its runs stands (M8).
     #[must_use]
     pub fn promise(&self, run: &Run, rules: &Rules) -> Option<Promise> {
-        let (made, due) = run.promised(self.windows(), rules)?;
+        // Who is a child promises nothing for the worker.
+        let (made, due) =
+            run.promised(self.windows(), rules).filter(|_| !self.is_child_of_a_live_run(run))?;
         let answered = self.heirs(run).filter_map(Run::ready_at).min();
         let in_time = answered.is_some_and(|ready| ready <= due);
         // A late fact may have moved the ending, and with it the deadline beyond the one that passed.

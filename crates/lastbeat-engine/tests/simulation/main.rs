@@ -2,8 +2,9 @@
 //! virtual clock.
 //!
 //! `script` draws a world from a seed; `world`, `links`, `troubles` and `words` play it; `collector` is the engine
-//! with a journal; `oracle` and `rings` know only what was done (`told`) and what the collector said, import
-//! nothing of the engine, and say what must not have been said. The same seed plays the same world.
+//! with a journal; `oracle` with `truth`, and `rings` with `stands`, know only what was done (`told`) and what the
+//! collector said, import nothing of the engine, and say what must not have been said. The same seed plays the same
+//! world.
 //!
 //! `./tests/campaign --help` tells how to play more of them, and how to play one again.
 #![allow(clippy::print_stdout)] // A campaign tells how far it is; a replay, its timeline.

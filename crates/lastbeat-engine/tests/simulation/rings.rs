@@ -37,9 +37,9 @@ impl Oracle<'_> {
             (None, Some(closed)) => closed + LINK,
             (None, None) => last + hold,
         };
-        // Its host is back without it: another boot ends who has not beaten since, ten seconds later at most.
+        // Its host is back without it: another boot ends who has not beaten since, as soon as two beats are missing.
         let rebooted = self.boot_heard(deed).filter(|_| deed.end == End::PowerLost);
-        let due = rebooted.map_or(due, |heard| due.min(heard.max(last) + LINK));
+        let due = rebooted.map_or(due, |heard| due.min(heard.max(last + 2 * deed.interval)));
         self.slept_through(due, hold) + SLACK
     }
 
@@ -370,6 +370,12 @@ impl Oracle<'_> {
         let parent = deed.parent.map(|parent| &self.told.deeds[parent as usize]);
         let of_a_live_one =
             parent.is_some_and(|parent| parent.ended > deed.ended && self.said_at(parent, at).is_none());
+        // Of a parent that nobody has heard of for a full silence, nobody knows that it lives.
+        let unheard = |parent: &&Deed| {
+            let long = deed.start_heard.is_some_and(|heard| heard + silence(deed) <= at);
+            long && parent.start_heard.is_none_or(|heard| heard > at)
+        };
+        let of_a_live_one = of_a_live_one && !parent.as_ref().is_some_and(unheard);
         is_told && !of_a_live_one && !self.is_an_attempt(deed, at)
     }
 

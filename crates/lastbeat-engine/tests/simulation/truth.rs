@@ -107,7 +107,8 @@ impl Oracle<'_> {
     /// I7: an ending that rests on a deadline is dated when that was due, however late somebody woke up for it.
     fn dated_late(&self, deed: &Deed) -> Option<String> {
         let of_it = self.said.get(&deed.run)?;
-        of_it.iter().find_map(|it| {
+        // What was said first; later verdicts had to wait for those before them.
+        of_it.first().and_then(|it| {
             let dated = it.inferred?;
             let due = match it.class? {
                 "lost" | "host_lost" => self.silent_since(deed, it.at)? + silence(deed),
