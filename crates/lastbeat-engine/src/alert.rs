@@ -236,7 +236,7 @@ fn needs_of(worker: &Worker, run: &Run, now: Moment, rules: &Rules) -> Vec<Need>
     }
     if let Some(promise) = worker.promise(run, rules)
         && promise.state == PromiseState::Broken
-        && now >= run.hold_until(rules)
+        && (now >= run.hold_until(rules) || promise.was_missed)
     {
         need(AlertName::RestartOverdue, promise.due, steady, "no successor was ready in time".to_owned());
     }

@@ -69,6 +69,8 @@ pub struct Promise {
     pub due: Moment,
     /// How it stands.
     pub state: PromiseState,
+    /// Its deadline passed unanswered; else it was only answered too late.
+    pub was_missed: bool,
 }
 
 /// How a promise stands.

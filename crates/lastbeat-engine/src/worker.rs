@@ -354,7 +354,8 @@ impl Worker {
         let in_time = answered.is_some_and(|ready| ready <= due);
         // A late fact may have moved the ending, and with it the deadline beyond the one that passed.
         let passed = run.dossier.expired.get(&Deadline::Promise);
-        let broken = answered.is_some() || passed.is_some_and(|passed| passed.value.due >= due);
+        let was_missed = passed.is_some_and(|passed| passed.value.due >= due);
+        let broken = answered.is_some() || was_missed;
         let state = match (in_time, broken) {
             (true, _) => PromiseState::Kept,
             (false, true) => PromiseState::Broken,
@@ -362,7 +363,7 @@ impl Worker {
         };
         #[cfg(feature = "planted")]
         let state = crate::planted::promise(self, run, due, state, rules);
-        Some(Promise { made, due, state })
+        Some(Promise { made, due, state, was_missed })
     }
 
     /// The newest promise that no successor has answered, kept or late.

@@ -479,7 +479,9 @@ impl Oracle<'_> {
             })
         };
         let mut dues = windows.map(|it| it.to).chain(own);
-        dues.any(|due| due <= at + LIE && (!held || late) && !back(due))
+        // A promise that was broken long ago, and made good since, is no reason any more.
+        let stands = !self.is_answered(deed, at);
+        stands && dues.any(|due| due <= at + LIE && (!held || late) && !back(due))
     }
 
     fn counts_as_bad(&self, deed: &Deed, at: u64) -> bool {
