@@ -238,10 +238,16 @@ fn needs_of(worker: &Worker, run: &Run, now: Moment, rules: &Rules) -> Vec<Need>
         && promise.state == PromiseState::Broken
         && (now >= run.hold_until(rules) || promise.was_missed)
     {
-        need(AlertName::RestartOverdue, promise.due, steady, "no successor was ready in time".to_owned());
+        need(
+            AlertName::RestartOverdue,
+            promise.due,
+            steady.clone(),
+            "no successor was ready in time".to_owned(),
+        );
     }
     if let Some((name, end, at)) = run.failed_agent() {
-        let until = run.verdict.ending().map(|ending| (ending.at, "its run ended".to_owned()));
+        let ended = run.verdict.ending().map(|ending| (ending.at, "its run ended".to_owned()));
+        let until = ended.into_iter().chain(steady.clone()).min_by_key(|(at, _)| *at);
         need(AlertName::AgentFailed, at, until, format!("agent {name} {}", end.as_str()));
     }
     if let Some(hung) = run.dossier.hung().filter(|_| !run.ended()) {

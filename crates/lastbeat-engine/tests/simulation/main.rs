@@ -163,7 +163,7 @@ fn a_campaign() {
 fn simulate(hours: u64, seeds: u64, size: Size) -> Outcome {
     let (began, mut told) = (now(), now());
     let mut all = Outcome::default();
-    let mut next = 0;
+    let mut next = number("LASTBEAT_SIM_FROM").unwrap_or(0);
     while next < seeds || all.sums.agent_hours() < hours {
         let until = if next < seeds { seeds.min(next + ROUND) } else { next + ROUND };
         let round = campaign(next..until, size, &Rules::default(), false);

@@ -45,6 +45,9 @@ pub(crate) fn loudness(class: &str) -> Loud {
     }
 }
 
+/// The longest a client waits before it dials again.
+const REDIAL: u64 = 3_500;
+
 /// The full silence timeout: max(6T, 15 s).
 pub(crate) fn silence(deed: &Deed) -> u64 {
     (deed.interval * 6).max(15_000)
@@ -373,7 +376,11 @@ impl<'a> Oracle<'a> {
             return deed.ready_heard.is_none_or(|ready| ready > at) && at >= deed.started + START - LIE;
         }
         let held = self.holds(deed, at);
-        let silent = deed.gaps.iter().any(|(from, to)| from + LINK <= at + 100 && at <= *to);
+        let silent = deed.gaps.iter().any(|(from, to)| {
+            // After a cut as long as its timeout it may be called lost until it has dialled again.
+            let outlasted = from + silence(deed) <= at + deed.interval && at <= to + REDIAL;
+            from + LINK <= at + 100 && at <= *to || outlasted
+        });
         // Superseded: another process of this worker was there while this one was away.
         let replaced = class == "superseded" && self.successors(deed).any(|next| next.started <= at);
         matches!(class, "lost" | "host_lost") && silent && !held || replaced

@@ -31,6 +31,8 @@ impl Oracle<'_> {
         // Nobody knew of it before its start was heard.
         let last = deed.ended.max(deed.last_heard).max(deed.start_heard.unwrap_or_default());
         let closed = deed.closed_heard.filter(|closed| *closed >= deed.ended && *closed < deed.ended + 1_000);
+        // Power that fails closes no link: what is heard then is an older one, and its witness's may be open still.
+        let closed = closed.filter(|_| deed.end != End::PowerLost);
         let due = match (deed.asked_heard, closed) {
             // Asked: it is waited for until its stop deadline, never called lost before.
             (Some(asked), _) => asked.max(deed.ended) + STOP + deed.extended,
@@ -227,7 +229,8 @@ impl Oracle<'_> {
 
     /// I1: an alert that opened for no reason.
     pub(crate) fn false_alarm(&self, ring: &Ring) -> Option<String> {
-        let slot = ring.slot?;
+        // What opens and is resolved within one millisecond, before it is published, nobody sees.
+        let slot = ring.slot.filter(|_| ring.to != Some(ring.from))?;
         let deeds = &self.by_slot[&slot];
         let at = ring.from;
         let why = match ring.name {

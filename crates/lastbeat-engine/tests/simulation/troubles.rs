@@ -180,10 +180,12 @@ impl World<'_> {
             hang.1 = now;
         }
         self.note(|| format!("run {run} works again, or is killed"));
+        // Who is killed in a hang does nothing more, not even in its last millisecond.
         if killed {
             self.end(run, End::Watchdog, Next { after: Some(2_000), ready: 200, fails: None });
+        } else {
+            self.lives[run as usize].hung = false;
         }
-        self.lives[run as usize].hung = false;
     }
 
     pub(crate) fn suspend(&mut self, slot: usize, ms: u64) {
