@@ -225,7 +225,8 @@ fn nothing_is_left_for_later_in_the_code() {
         }
         let skip = ["#[", "ignore"].concat();
         for skipped in text.split(&skip).skip(1) {
-            let name = skipped.split("fn ").nth(1).and_then(|rest| rest.split('(').next()).unwrap_or_default();
+            let name =
+                skipped.split("fn ").nth(1).and_then(|rest| rest.split('(').next()).unwrap_or_default();
             let runs = campaigns.contains(&format!("--exact {name} "));
             assert!(runs, "{} skips {name}, which no campaign runs", path.display());
         }

@@ -453,7 +453,9 @@ fn other_peoples_plans_do_not_make_a_planned_stop_a_crash() {
     assert_eq!(stage.class(run), Some(Class::Shutdown));
     stage.pass(10 * MINUTE);
     for number in 0..5_000 {
-        let What::Plan(other) = plan(&format!("other-{number}"), PlanKind::Maintenance, 1) else { unreachable!() };
+        let What::Plan(other) = plan(&format!("other-{number}"), PlanKind::Maintenance, 1) else {
+            unreachable!()
+        };
         stage.operator(What::Plan(Plan { service: "t".into(), ..other }));
     }
     for number in 0..100 {
