@@ -69,7 +69,13 @@ fn copy_files(from: &Path, to: &Path) {
 /// Every run that has ended, as it is shown, and the words for its worker.
 fn shown(collector: &Collector, who: &[String]) -> Vec<(String, Vec<RunReport>)> {
     let words = |report: &WorkerReport| format!("{} {:?}", report.words, report.amendments);
-    who.iter().map(|who| (words(&collector.worker(who)), collector.runs(who))).collect()
+    let verdicts = |who: &String| {
+        let mut runs = collector.runs(who);
+        // When it was last heard is memory, and a word may still be under way; it is no verdict.
+        runs.iter_mut().for_each(|run| run.last_beat_at = run.started_at);
+        runs
+    };
+    who.iter().map(|who| (words(&collector.worker(who)), verdicts(who))).collect()
 }
 
 /// Ends a real worker in the way whose turn it is; returns its name.
