@@ -66,6 +66,22 @@ pub struct Bye {
     pub back_by: Option<String>,
 }
 
+/// What an operator asks of a run that said it may be asked (its `capabilities`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// The run that is asked; one link may speak for several.
+    pub run_id: RunId,
+    /// Who asks, as far as it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Of a stop: what is left of the cleanup is skipped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
+}
+
 /// From the collector to a link. The tag is `type`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -74,4 +90,10 @@ pub enum Frame {
     Receipt(Receipt),
     /// The collector goes.
     Bye(Bye),
+    /// A run is asked to stop (capability `stop`).
+    Stop(Request),
+    /// A run is asked to hold still (capability `pause`).
+    Pause(Request),
+    /// A run that holds still is asked to go on (capability `pause`).
+    Resume(Request),
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use lastbeat_wire::id::{Name, RunId, Source};
-use lastbeat_wire::reply::{Ack, Bye, ByeReason, Frame, Receipt, Rejected};
+use lastbeat_wire::reply::{Ack, Bye, ByeReason, Frame, Receipt, Rejected, Request};
 use lastbeat_wire::signal::*;
 use lastbeat_wire::{Code, Envelope, decode_one};
 use serde::Serialize;
@@ -199,6 +199,15 @@ fn the_answers_have_golden_files() {
     holds("receipt_frame.json", &Frame::Receipt(receipt));
     let bye = Bye { reason: ByeReason::Restarting, back_by: Some("2026-01-05T12:05:10Z".into()) };
     holds("bye_frame.json", &Frame::Bye(bye));
+    let request = |force| Request {
+        run_id: run(),
+        who: Some("ada".into()),
+        why: Some("the disk is to be changed".into()),
+        force,
+    };
+    holds("stop_frame.json", &Frame::Stop(request(true)));
+    holds("pause_frame.json", &Frame::Pause(request(false)));
+    holds("resume_frame.json", &Frame::Resume(request(false)));
     let codes: Vec<(&str, u16)> = Code::ALL.iter().map(|code| (code.as_str(), code.status())).collect();
     holds("codes.json", &codes);
 }
