@@ -15,12 +15,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
+use lastbeat_wire::reply::Request;
 use lastbeat_wire::signal::{Beat, Signal};
 use lastbeat_wire::{Name, RunId, Source};
 
 use crate::clock::{boottime_ms, spool_instant};
 use crate::config::{Address, Config};
-use crate::link::Link;
+use crate::link::{Asking, Link};
 use crate::outbox::Outbox;
 use crate::round::Round;
 use crate::spool;
@@ -67,6 +68,9 @@ pub enum Flushed {
 /// Makes the beat of the moment.
 pub(crate) type MakeBeat = Arc<dyn Fn() -> Signal + Send + Sync>;
 
+/// Does what an operator asks of the run.
+pub(crate) type Obey = Arc<dyn Fn(Asking, Request) + Send + Sync>;
+
 /// Carries one voice's facts to the collector, on a thread of its own.
 ///
 /// Dropping it ends the thread; what was not flushed before is lost.
@@ -86,6 +90,8 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) outbox: Outbox,
     pub(crate) beat: Option<BeatPlan>,
+    /// None: the run is not to be asked.
+    pub(crate) obey: Option<Obey>,
     pub(crate) flush: Option<Flush>,
     pub(crate) flushed: Option<Flushed>,
     /// What lies in the spool goes before whatever is still to be said.
@@ -130,6 +136,7 @@ impl Courier {
             state: Mutex::new(State {
                 outbox: Outbox::new(identity),
                 beat: None,
+                obey: None,
                 flush: None,
                 flushed: None,
                 leftovers_first: false,
@@ -236,6 +243,13 @@ impl Courier {
             state.beat = Some(BeatPlan { every, next: Instant::now() + every, make });
         }
         self.ring();
+    }
+
+    /// From now on, does what an operator asks of this run. Called on the courier's thread, so it must not wait.
+    pub(crate) fn obey_with(&self, obey: Obey) {
+        if let Some(mut state) = self.shared.lock_unless_forked() {
+            state.obey = Some(obey);
+        }
     }
 
     /// Waits until the collector has everything, at most for the budget; what is left is spooled.
@@ -353,6 +367,7 @@ mod tests {
             state: Mutex::new(State {
                 outbox: Outbox::new(identity),
                 beat: None,
+                obey: None,
                 flush: None,
                 flushed: None,
                 leftovers_first: false,

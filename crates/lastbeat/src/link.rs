@@ -12,7 +12,7 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use lastbeat_wire::reply::{Bye, Frame, Receipt};
+use lastbeat_wire::reply::{Bye, Frame, Receipt, Request};
 use lastbeat_wire::{Code, FactId};
 use tungstenite::client::client_with_config;
 use tungstenite::handshake::MidHandshake;
@@ -49,8 +49,18 @@ pub(crate) enum Event {
     Refused(FactId, String),
     /// The collector goes.
     Bye(Bye),
+    /// An operator asks something of a run.
+    Asked(Asking, Request),
     /// The link, or the attempt to open one, is over.
     Closed(String),
+}
+
+/// What a run is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asking {
+    Stop,
+    Pause,
+    Resume,
 }
 
 #[derive(Debug)]
@@ -243,6 +253,9 @@ impl Link {
                 Ok(Message::Text(text)) => match serde_json::from_str(text.as_str()) {
                     Ok(Frame::Receipt(receipt)) => self.receipt(open, &receipt, events)?,
                     Ok(Frame::Bye(bye)) => events.push(Event::Bye(bye)),
+                    Ok(Frame::Stop(request)) => events.push(Event::Asked(Asking::Stop, request)),
+                    Ok(Frame::Pause(request)) => events.push(Event::Asked(Asking::Pause, request)),
+                    Ok(Frame::Resume(request)) => events.push(Event::Asked(Asking::Resume, request)),
                     // A newer collector may say what this version does not know.
                     Err(_) => {}
                 },

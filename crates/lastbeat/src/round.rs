@@ -110,6 +110,16 @@ impl Round {
                 Event::Bye(bye) => {
                     tracing::info!(reason = ?bye.reason, back_by = ?bye.back_by, "the collector says goodbye");
                 }
+                Event::Asked(asking, request) => {
+                    let state = self.shared.lock();
+                    let obey = state.obey.clone().filter(|_| state.outbox.identity().run_id == request.run_id);
+                    drop(state);
+                    // Without the lock: whoever obeys says so through the outbox.
+                    match obey {
+                        Some(obey) => obey(asking, request),
+                        None => tracing::warn!(?asking, run = %request.run_id, "nobody here takes this request"),
+                    }
+                }
                 Event::Closed(why) => {
                     tracing::debug!(%why, "no link to the collector");
                     self.errand = Errand::default();
