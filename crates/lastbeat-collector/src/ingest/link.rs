@@ -1,7 +1,8 @@
 //! `GET /v1/link`: the WebSocket of clients and witnesses.
 //!
 //! Each message holds what a request's body would hold, and is answered by one receipt. The socket itself
-//! is evidence: when the newest link of a voice closes without a final, its run is unreachable at once.
+//! is evidence: when the newest link of a voice closes without a final, its run is unreachable at once. Between
+//! receipts the collector may ask: what it wants of a run waits in the link's mailbox (`switchboard`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,10 +16,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use lastbeat_wire::envelope::{BATCH_MAX_BYTES, Batch};
 use lastbeat_wire::reply::{Bye, ByeReason, Frame, Receipt};
-use lastbeat_wire::{Code, RunId, Source, decode_batch};
+use lastbeat_wire::{Code, Envelope, FactId, Signal, Source, decode_batch};
 use tokio::sync::watch;
 
 use super::door;
+use super::switchboard::{Extension, Voice};
 use crate::access;
 use crate::error::Refused;
 use crate::keeper::inbox::{self, Via};
@@ -31,7 +33,7 @@ const IDLE_MAX: Duration = Duration::from_secs(300);
 /// A peer that takes no answer for this long is cut, so that it holds no receipts.
 const SEND_MAX: Duration = Duration::from_secs(10);
 /// The most voices one link speaks for: a client, or a witness with its children.
-const VOICES_MAX: usize = 64;
+pub(super) const VOICES_MAX: usize = 64;
 
 /// The most links at once; each takes a file descriptor and about 3 KB.
 pub(crate) const LINKS_MAX: usize = 262_144;
@@ -83,10 +85,13 @@ enum Over {
 
 async fn serve(state: AppState, mut socket: WebSocket, number: u64) {
     let mut voices = BTreeSet::new();
+    let mut extension = Extension::new(Arc::clone(&state.switchboard), number);
     let over = tokio::select! {
-        over = talk(&state, &mut socket, number, &mut voices) => over,
+        over = talk(&state, &mut socket, number, &mut voices, &mut extension) => over,
         () = state.stop.cancelled() => Over::Cut,
     };
+    // Nobody is to be asked by a link that is over.
+    drop(extension);
     let last_words = async {
         match over {
             Over::Closed => {
@@ -110,18 +115,27 @@ async fn talk(
     state: &AppState,
     socket: &mut WebSocket,
     number: u64,
-    voices: &mut BTreeSet<(RunId, Source)>,
+    voices: &mut BTreeSet<Voice>,
+    extension: &mut Extension,
 ) -> Over {
     let mut bye = state.bye.clone();
     loop {
+        // In no order: who asks a lot must not keep a link from being read.
         let received = tokio::select! {
-            biased;
             bye = said(&mut bye) => return Over::Bye(bye),
+            frame = extension.heard() => {
+                if !send(socket, &frame).await {
+                    return Over::Closed;
+                }
+                continue;
+            }
             received = tokio::time::timeout(IDLE_MAX, socket.recv()) => received,
         };
         let receipt = match received {
-            Ok(Some(Ok(Message::Text(text)))) => take(state, text.as_bytes(), number, voices).await,
-            Ok(Some(Ok(Message::Binary(bytes)))) => take(state, &bytes, number, voices).await,
+            Ok(Some(Ok(Message::Text(text)))) => {
+                take(state, text.as_bytes(), number, voices, extension).await
+            }
+            Ok(Some(Ok(Message::Binary(bytes)))) => take(state, &bytes, number, voices, extension).await,
             // The WebSocket layer answers pings by itself.
             Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => continue,
             Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) | Err(_) => return Over::Closed,
@@ -137,7 +151,8 @@ async fn take(
     state: &AppState,
     bytes: &[u8],
     number: u64,
-    voices: &mut BTreeSet<(RunId, Source)>,
+    voices: &mut BTreeSet<Voice>,
+    extension: &mut Extension,
 ) -> Receipt {
     let read = match decode_batch(bytes) {
         Ok(Batch::One(read)) => vec![*read],
@@ -150,10 +165,29 @@ async fn take(
             voices.insert((id.run_id, id.source));
         }
     }
+    let opting_in: Vec<FactId> = envelopes
+        .iter()
+        .map(|decoded| &decoded.envelope)
+        .filter(|said| opts_in(said))
+        .map(Envelope::id)
+        .collect();
     let answered = state.inbox.submit(envelopes, Via::Link(number), bytes.len()).await;
     let receipt = door::receipt(door::put_back(places, answered.unwrap_or_default()));
     door::count(state, &receipt);
+    for ack in receipt.acks.iter().filter(|ack| opting_in.contains(&ack.id())) {
+        if !extension.speak_for((ack.run_id, ack.source)) {
+            state.counters.mailboxes_refused.bump();
+        }
+    }
     receipt
+}
+
+/// Whether it is the start of a run that may be asked something. A new link begins with a start, so nothing else
+/// needs to be looked at.
+fn opts_in(said: &Envelope) -> bool {
+    let Signal::Start(start) = &said.signal else { return false };
+    let asks = |capability: &String| matches!(capability.as_str(), "stop" | "pause");
+    said.source == Source::Own && start.capabilities.iter().any(asks)
 }
 
 /// Waits for the collector's own goodbye.
