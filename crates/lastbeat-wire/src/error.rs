@@ -76,7 +76,7 @@ codes! {
     /// A run of the worker has not ended.
     RunOpen = "run_open", 409, "stop it first; only what has ended can be forgotten";
     /// What a run is asked to do cannot be made of what was sent.
-    BadOrder = "bad_order", 422, "send who, why (at most 1 KiB) and, of a stop, force (true or false); each may be absent";
+    BadOrder = "bad_order", 422, "send who and why (at most 256 bytes each) and, of a stop, force (true or false); each may be absent";
     /// Nothing of the worker runs.
     NotRunning = "not_running", 409, "see GET /v1/workers/{service}/{worker} for how its last run ended";
     /// The run did not say that it may be asked this.

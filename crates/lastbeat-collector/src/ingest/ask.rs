@@ -124,8 +124,9 @@ fn asked(wish: Wish, body: &[u8]) -> Result<Asked, Refusal> {
     if force && wish != Wish::Stop {
         return Err(bad(format!("only a stop can be forced, no {}", wish.as_str())));
     }
-    let who = operator::optional_text("who", who, operator::TEXT_MAX_BYTES).map_err(bad)?;
-    let why = operator::optional_text("why", why, operator::WHY_MAX_BYTES).map_err(bad)?;
+    // A client cuts a cause's texts there; what is longer is refused rather than half told.
+    let text = |what, said| operator::optional_text(what, said, operator::TEXT_MAX_BYTES).map_err(bad);
+    let (who, why) = (text("who", who)?, text("why", why)?);
     Ok(Asked { who, why, force })
 }
 

@@ -35,8 +35,8 @@ const WINDOW_MIN: Duration = Duration::from_secs(1);
 /// The longest window: what is planned for longer is no plan.
 const WINDOW_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// The longest reason.
-pub(super) const WHY_MAX_BYTES: usize = 1_024;
-/// The longest author and the longest deployment id.
+const WHY_MAX_BYTES: usize = 1_024;
+/// The longest author, the longest deployment id, and the longest reason of a request.
 pub(super) const TEXT_MAX_BYTES: usize = 256;
 /// How long a body may take to arrive.
 pub(super) const BODY_MAX: Duration = Duration::from_secs(10);
