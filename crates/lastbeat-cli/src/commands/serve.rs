@@ -13,6 +13,7 @@ use crate::args::{DEFAULT_LISTEN, Serve};
 use crate::commands::{kept_promise, phrase, settings};
 use crate::failure::{Answer, Failure};
 use crate::render::{self, Colour};
+use crate::witness::child;
 
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
@@ -158,7 +159,12 @@ fn asked_to_stop(until_stdin_closes: bool) -> std::io::Result<oneshot::Receiver<
             let _ = ask.send(());
         }
     };
-    let asker = Asker::listen(&[SIGINT, SIGTERM])?;
+    // One that was ignored when we were started stays so: `nohup`, and a script's background jobs, which a
+    // Ctrl+C meant for the script shall not reach.
+    let ignored = child::ignored_signals();
+    let wanted: Vec<i32> =
+        [SIGINT, SIGTERM].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0).collect();
+    let asker = Asker::listen(&wanted)?;
     let by_signal = stop.clone();
     std::thread::Builder::new().name("lastbeat-signals".into()).spawn(move || {
         let mut first: Option<Instant> = None;

@@ -159,7 +159,7 @@ pub(crate) fn identity_of(pid: Option<Pid>) -> Start {
 }
 
 /// The mask of signals that were ignored when this process was started; bit n-1 is signal n.
-pub(super) fn ignored_signals() -> u64 {
+pub(crate) fn ignored_signals() -> u64 {
     std::fs::read_to_string("/proc/self/status")
         .ok()
         .and_then(|text| {
