@@ -201,7 +201,7 @@ pub(crate) fn start(config: &Config, listen: SocketAddr) -> Result<Parts, RunErr
 /// When the keeper is gone.
 pub(crate) async fn open(config: &Config, state: &AppState) -> Result<(), RunError> {
     let inbox = &state.inbox;
-    spool::pass(&config.spool_dir, inbox, &state.counters, &mut spool::Unreadable::default()).await;
+    spool::drain(&config.spool_dir, inbox, &state.counters).await;
     let (done, watching) = oneshot::channel();
     inbox.send(Message::Watch { done }, 0).await.map_err(|_| RunError::KeeperGone)?;
     watching.await.map_err(|_| RunError::KeeperGone)?;
@@ -227,7 +227,7 @@ async fn read_spool(config: Config, state: AppState) {
             _ = every.tick() => {}
         }
         tokio::select! {
-            () = spool::pass(&config.spool_dir, &state.inbox, &state.counters, &mut unreadable) => {}
+            _ = spool::pass(&config.spool_dir, &state.inbox, &state.counters, &mut unreadable) => {}
             // The keeper may hang in a commit. The files stay, and what was journaled of them is known then.
             () = state.stop.cancelled() => return,
         }
