@@ -51,6 +51,9 @@ const TAKE_MAX: Duration = Duration::from_secs(10);
 const BUFFER_MAX_BYTES: usize = 64 * 1024;
 /// Pause after an accept that failed: without file descriptors it would fail again at once, and spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Between "not ready" and the goodbye, times the scale: whoever asks `/readyz` twice in this time sees it, sends
+/// nobody here any more, and no request is met by a closed port meanwhile.
+const UNREADY_FOR: Duration = Duration::from_millis(500);
 /// Everything that is open when the collector stops has this long, times the scale.
 const STOP_MAX: Duration = Duration::from_secs(10);
 /// What was cut then ends as soon as it is polled; only a fault of our own holds it for longer.
@@ -324,7 +327,7 @@ fn log_end(ended: hyper::Result<()>) {
 
 /// Says goodbye to everybody and waits for them, up to the deadline; what is left then is cut.
 async fn take_leave(config: &Config, parts: &Parts) {
-    parts.ready.send_replace(false);
+    grow_unready(config, parts).await;
     let bye = match config.back_by {
         Some(within) => {
             Bye { reason: ByeReason::Restarting, back_by: Some(clock::wall_in(within).to_string()) }
@@ -342,6 +345,12 @@ async fn take_leave(config: &Config, parts: &Parts) {
             error!(open = tracker.len(), "some of it did not end when it was cut");
         }
     }
+}
+
+/// Says that it is not to be counted on, while everything goes on as before.
+async fn grow_unready(config: &Config, parts: &Parts) {
+    parts.ready.send_replace(false);
+    tokio::time::sleep(UNREADY_FOR.mul_f64(config.scale.min(1.0))).await;
 }
 
 /// Lets the keeper take what still waits and commit it.

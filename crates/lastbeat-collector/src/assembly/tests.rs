@@ -87,6 +87,19 @@ async fn what_does_not_end_when_it_is_cut_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn not_ready_can_be_seen_before_anybody_is_told_to_go() {
+    let trial = Trial::new().await;
+    assert_eq!(trial.get("/readyz").await.0, 200);
+    let mut leave = pin!(take_leave(&trial.config, &trial.parts));
+    let is_under_way = std::future::poll_fn(|cx| std::task::Poll::Ready(leave.as_mut().poll(cx).is_pending()));
+    assert!(is_under_way.await);
+    assert_eq!(trial.get("/readyz").await.0, 503);
+    assert!(trial.parts.state.bye.borrow().is_none(), "nobody sees what comes with the closing of the port");
+    tokio::time::timeout(LIMIT, leave).await.unwrap();
+    assert!(trial.parts.state.bye.borrow().is_some());
+}
+
+#[tokio::test]
 async fn a_full_inbox_holds_the_pulse_up_and_lets_it_go_with_the_goodbye() {
     let trial = Trial::new().await;
     let (inbox, mail) = inbox::inbox();
