@@ -193,6 +193,7 @@ pub(crate) fn start(config: &Config, listen: SocketAddr) -> Result<Parts, RunErr
         journal: reader,
         identity,
         listen,
+        scale: config.scale,
         links: Arc::new(Semaphore::new(ingest::link::LINKS_MAX)),
     };
     Ok(Parts { state, ready, bye, keeper_done })

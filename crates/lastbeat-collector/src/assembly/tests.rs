@@ -91,7 +91,8 @@ async fn not_ready_can_be_seen_before_anybody_is_told_to_go() {
     let trial = Trial::new().await;
     assert_eq!(trial.get("/readyz").await.0, 200);
     let mut leave = pin!(take_leave(&trial.config, &trial.parts));
-    let is_under_way = std::future::poll_fn(|cx| std::task::Poll::Ready(leave.as_mut().poll(cx).is_pending()));
+    let is_under_way =
+        std::future::poll_fn(|cx| std::task::Poll::Ready(leave.as_mut().poll(cx).is_pending()));
     assert!(is_under_way.await);
     assert_eq!(trial.get("/readyz").await.0, 503);
     assert!(trial.parts.state.bye.borrow().is_none(), "nobody sees what comes with the closing of the port");

@@ -26,7 +26,7 @@ use crate::views::AppState;
 
 /// With axum's default of 128 KiB a thousand links would take 137 MB.
 const READ_BUFFER_BYTES: usize = 1024;
-/// A link that says nothing for this long is closed; the longest beat interval is 60 s.
+/// A link that says nothing for this long is closed, times the scale; the longest beat interval is 60 s of it.
 const IDLE_MAX: Duration = Duration::from_secs(300);
 /// A peer that takes no answer for this long is cut, so that it holds no receipts.
 const SEND_MAX: Duration = Duration::from_secs(10);
@@ -113,11 +113,12 @@ async fn talk(
     voices: &mut BTreeSet<(RunId, Source)>,
 ) -> Over {
     let mut bye = state.bye.clone();
+    let idle_max = IDLE_MAX.mul_f64(state.scale.max(1.0));
     loop {
         let received = tokio::select! {
             biased;
             bye = said(&mut bye) => return Over::Bye(bye),
-            received = tokio::time::timeout(IDLE_MAX, socket.recv()) => received,
+            received = tokio::time::timeout(idle_max, socket.recv()) => received,
         };
         let receipt = match received {
             Ok(Some(Ok(Message::Text(text)))) => take(state, text.as_bytes(), number, voices).await,
