@@ -74,6 +74,7 @@
 //! Invariant: this crate knows neither the engine nor the collector nor a database.
 
 mod agent;
+mod backoff;
 mod builder;
 mod clock;
 pub mod config;
@@ -82,6 +83,10 @@ pub mod config;
     allow(unreachable_pub, dead_code, reason = "what the feature `witness` shows is public here")
 )]
 mod courier;
+mod deadline;
+pub mod events;
+mod gate;
+mod inner;
 mod lifecycle;
 mod link;
 mod outbox;
@@ -100,6 +105,7 @@ mod spawn;
 mod spool;
 mod step;
 mod stop_request;
+mod summary;
 mod wait;
 mod wake;
 
@@ -108,7 +114,8 @@ pub use builder::Builder;
 pub use lastbeat_wire::RunId;
 pub use lifecycle::Lastbeat;
 pub use plan::Plan;
-pub use step::StepHandle;
+pub use step::{Items, Step, StepHandle};
+pub use summary::Summary;
 pub use tokio_util::sync::CancellationToken;
 
 /// An error of any kind, as agents and steps return it.
@@ -124,6 +131,6 @@ pub mod witness {
     pub mod sender {
         #[cfg(unix)]
         pub use crate::sender::{Asker, Closer};
-        pub use crate::sender::{Heard, kind_of, read};
+        pub use crate::sender::{Heard, Ignored, ignored_signals, kind_of, read};
     }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use lastbeat::witness::sender::Asker;
+use lastbeat::witness::sender::{Asker, ignored_signals};
 use lastbeat_collector::Config;
 use tokio::sync::oneshot;
 use tracing::info;
@@ -13,7 +13,6 @@ use crate::args::{DEFAULT_LISTEN, Serve};
 use crate::commands::{kept_promise, phrase, settings};
 use crate::failure::{Answer, Failure};
 use crate::render::{self, Colour};
-use crate::witness::child;
 
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
@@ -161,9 +160,9 @@ fn asked_to_stop(until_stdin_closes: bool) -> std::io::Result<oneshot::Receiver<
     };
     // One that was ignored when we were started stays so: `nohup`, and a script's background jobs, which a
     // Ctrl+C meant for the script shall not reach.
-    let ignored = child::ignored_signals();
+    let ignored = ignored_signals();
     let wanted: Vec<i32> =
-        [SIGINT, SIGTERM].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0).collect();
+        [SIGINT, SIGTERM].into_iter().filter(|signal| !ignored.contains(*signal)).collect();
     let asker = Asker::listen(&wanted)?;
     let by_signal = stop.clone();
     std::thread::Builder::new().name("lastbeat-signals".into()).spawn(move || {
