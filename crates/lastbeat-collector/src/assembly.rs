@@ -278,7 +278,7 @@ async fn accept(listener: TcpListener, app: Router, state: AppState) {
         match accepted {
             Ok((stream, peer)) => match Arc::clone(&room).try_acquire_owned() {
                 Ok(place) => {
-                    let serving = serve(stream, app.clone(), state.clone());
+                    let serving = serve(stream, app.clone(), state.clone(), HEAD_MAX);
                     state.tracker.spawn(async move {
                         serving.await;
                         drop(place);
@@ -299,11 +299,11 @@ async fn accept(listener: TcpListener, app: Router, state: AppState) {
     }
 }
 
-async fn serve(stream: TcpStream, app: Router, state: AppState) {
+async fn serve(stream: TcpStream, app: Router, state: AppState, head_max: Duration) {
     // Frames are small and awaited: Nagle's delay would be added to every acknowledgement.
     let _ = stream.set_nodelay(true);
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX).max_buf_size(BUFFER_MAX_BYTES);
+    builder.timer(TokioTimer::new()).header_read_timeout(head_max).max_buf_size(BUFFER_MAX_BYTES);
     let service = TowerToHyperService::new(app);
     let mut connection = pin!(
         builder.serve_connection(TokioIo::new(Impatient::new(stream, TAKE_MAX)), service).with_upgrades()
