@@ -260,7 +260,7 @@ fn a_witness_that_was_told_to_be_back_is_restarting_after_a_term() {
     assert_eq!(witness.end(PATIENCE).code(), Some(143), "128 + 15 passes through");
 
     let (report, ending) = ended(&collector, who, Condition::Restarting);
-    assert_eq!(ending.class, Class::Shutdown);
+    assert_eq!((ending.class, ending.back_within_ms), (Class::Shutdown, Some(30_000)));
     let promised = report.back_by.expect("it promised").as_second() - ending.at.as_second();
     assert!((29..=31).contains(&promised), "{promised} s");
     no_alert(&collector, who);
@@ -280,7 +280,8 @@ fn a_witness_that_was_told_to_be_back_is_stopped_after_a_ctrl_c() {
 
     let (report, ending) = ended(&collector, who, Condition::Stopped);
     assert_eq!(ending.cause.clone().expect("somebody asked").kind, CauseKind::Keyboard);
-    assert_eq!((ending.class, report.back_by), (Class::Shutdown, None), "a person promises nothing");
+    let promised = (ending.back_within_ms, report.back_by);
+    assert_eq!((ending.class, promised), (Class::Shutdown, (None, None)), "a person promises nothing");
     no_alert(&collector, who);
     commands_agree(&collector, who, 0, &["System stopped ", " by Ctrl+C"], &["no error", "Next: nothing."]);
 }
