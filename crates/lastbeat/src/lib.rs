@@ -134,3 +134,8 @@ pub mod witness {
         pub use crate::sender::{Heard, Ignored, ignored_signals, kind_of, read};
     }
 }
+
+/// The worker in the README compiles.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
