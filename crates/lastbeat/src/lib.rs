@@ -135,7 +135,9 @@ pub mod witness {
     }
 }
 
-/// The worker in the README compiles.
+/// What the README and the pages show compiles, and runs where it can.
 #[cfg(all(doctest, feature = "tokio"))]
 #[doc = include_str!("../../../README.md")]
-struct Readme;
+#[doc = include_str!("../../../docs/shutdown-lifecycle-contract.md")]
+#[doc = include_str!("../../../docs/agent-cancellation-rules.md")]
+struct Pages;
