@@ -121,7 +121,9 @@ fn settle<T>(
             left
         }
         Err(error) => {
-            tracing::warn!(parent: &step.place.span, %error, "the batch failed: its items are done one by one");
+            crate::events::quietly(
+                || tracing::warn!(parent: &step.place.span, %error, "the batch failed: its items are done one by one"),
+            );
             open.collect()
         }
     };
