@@ -115,6 +115,23 @@ fn every_reload_reaches_the_child_however_soon_it_follows() {
     assert_eq!(told, expected);
 }
 
+/// As a key at the terminal does, or whoever stops a control group: each member gets its own.
+#[test]
+fn a_stop_that_strikes_the_child_first_is_told_although_the_child_is_faster() {
+    for _ in 0..5 {
+        let stand = Stand::new();
+        let (witness, _out) = start(&stand, "30s", "echo up; exec sleep 1000");
+        let below = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", witness.id()));
+        let child = below.expect("it lives").trim().parse().expect("its one child");
+        send(child, Signal::TERM);
+        send(witness.id(), Signal::TERM);
+        assert_eq!(finish(witness).status.code(), Some(128 + 15));
+        let seen = seen(&stand);
+        assert_eq!(seen.iter().map(|seen| seen.signal.as_str()).collect::<Vec<_>>(), ["SIGTERM"]);
+        assert!(seen[0].sender.is_some(), "{seen:?}");
+    }
+}
+
 #[test]
 fn a_thread_dump_is_no_stop() {
     let stand = Stand::new();
