@@ -207,6 +207,12 @@ impl Worker {
         self.runs().find(|run| !self.is_child_of_a_live_run(run)).or_else(|| self.runs.last())
     }
 
+    /// The newest run that lives, and is not the child of another that does: whom a request to the worker is for.
+    #[must_use]
+    pub fn live_run(&self) -> Option<&Run> {
+        self.runs().find(|run| !run.ended() && !self.is_child_of_a_live_run(run))
+    }
+
     /// The newest run that has ended; the end of a live run's child is not the worker's.
     #[must_use]
     pub fn last_ended(&self) -> Option<&Run> {

@@ -517,3 +517,12 @@ pub struct ForgottenReport {
     /// Its name.
     pub worker: Name,
 }
+
+/// `POST /v1/workers/{service}/{worker}/stop`, `…/pause`, `…/resume`: it was asked. What it does then it says itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedReport {
+    /// The run that was asked: the newest of the worker that lives.
+    pub run_id: RunId,
+    /// When, by the collector's clock.
+    pub at: Timestamp,
+}

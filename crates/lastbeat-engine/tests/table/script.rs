@@ -325,6 +325,8 @@ impl<'a> Args<'a> {
                 .collect(),
             goodbye: self.flag("goodbye").unwrap_or(goodbye),
             reload: self.flag("reload").unwrap_or(false),
+            stop: self.flag("stop").unwrap_or(false),
+            pause: self.flag("pause").unwrap_or(false),
             process,
             boot_id,
             pid,
