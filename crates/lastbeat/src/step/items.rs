@@ -29,6 +29,10 @@ impl<T> Items<T> {
             }
         }
         drop(audit);
+        if open.is_empty() {
+            // None of none is an account too: "0 of 0" tells that somebody looked.
+            step.total_unless_said(0);
+        }
         let unnamed = open.len().saturating_sub(LABELS_MAX);
         if unnamed > 0 {
             step.total(unnamed as u64);
