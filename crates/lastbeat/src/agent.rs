@@ -91,6 +91,12 @@ impl Agent {
         self.is_cancelled()
     }
 
+    /// Until when this agent is waited for, once a stop is asked.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
     /// The token itself, for code that takes one.
     #[must_use]
     pub fn token(&self) -> CancellationToken {

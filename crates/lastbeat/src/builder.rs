@@ -136,6 +136,7 @@ impl Builder {
             courier: Courier::start(identity, &config),
             agents: Agents::default(),
             stop: StopRequest::default(),
+            streams: Arc::default(),
             pulse: Pulse::default(),
             scale: config.scale,
             stop_deadline: config.stop_deadline,

@@ -82,6 +82,8 @@ pub mod config;
     allow(unreachable_pub, dead_code, reason = "what the feature `witness` shows is public here")
 )]
 mod courier;
+#[cfg(feature = "axum")]
+pub mod http;
 mod lifecycle;
 mod link;
 mod outbox;
@@ -100,6 +102,8 @@ mod spawn;
 mod spool;
 mod step;
 mod stop_request;
+#[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "without a server no stream begins"))]
+mod streams;
 mod wait;
 mod wake;
 

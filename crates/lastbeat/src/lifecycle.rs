@@ -23,6 +23,7 @@ use crate::sender::cut;
 #[cfg(unix)]
 use crate::signals::listen;
 use crate::stop_request::{Heard, StopRequest};
+use crate::streams::Streams;
 use crate::wait::Pulse;
 use crate::{BoxError, shutdown};
 
@@ -46,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) courier: Courier,
     pub(crate) agents: Agents,
     pub(crate) stop: StopRequest,
+    pub(crate) streams: Arc<Streams>,
     /// Rings when an agent or a step ends, when the stop begins, and when somebody insists on it.
     pub(crate) pulse: Pulse,
     pub(crate) title: String,
@@ -126,6 +128,11 @@ impl Lastbeat {
 
     pub(crate) const fn of(inner: Arc<Inner>) -> Self {
         Self { inner }
+    }
+
+    #[cfg(feature = "axum")]
+    pub(crate) const fn inner(&self) -> &Arc<Inner> {
+        &self.inner
     }
 
     /// Says that the worker does its work now. Further calls say nothing.

@@ -37,11 +37,14 @@ pub(crate) fn run(run: &Arc<Inner>, plan: Plan) {
     for name in &abandoned {
         run.say(crate::agent::abandoned(name.clone()));
     }
+    let streams = run.streams.at_the_end();
     let cleanup = Cleanup {
         duration_ms: Some(whole_ms(asked_at.elapsed())),
         steps,
         abandoned,
         untracked,
+        streams_farewell: streams.farewell,
+        streams_cut: streams.cut,
         forced: run.stop.is_forced(),
         ..Cleanup::default()
     };
