@@ -74,6 +74,7 @@
 //! Invariant: this crate knows neither the engine nor the collector nor a database.
 
 mod agent;
+mod backoff;
 mod builder;
 mod clock;
 pub mod config;
@@ -82,8 +83,12 @@ pub mod config;
     allow(unreachable_pub, dead_code, reason = "what the feature `witness` shows is public here")
 )]
 mod courier;
+mod deadline;
+pub mod events;
+mod gate;
 #[cfg(feature = "axum")]
 pub mod http;
+mod inner;
 mod lifecycle;
 mod link;
 mod outbox;
@@ -104,6 +109,7 @@ mod step;
 mod stop_request;
 #[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "without a server no stream begins"))]
 mod streams;
+mod summary;
 mod wait;
 mod wake;
 
@@ -112,7 +118,8 @@ pub use builder::Builder;
 pub use lastbeat_wire::RunId;
 pub use lifecycle::Lastbeat;
 pub use plan::Plan;
-pub use step::StepHandle;
+pub use step::{Items, Step, StepHandle};
+pub use summary::Summary;
 pub use tokio_util::sync::CancellationToken;
 
 /// An error of any kind, as agents and steps return it.
@@ -128,6 +135,6 @@ pub mod witness {
     pub mod sender {
         #[cfg(unix)]
         pub use crate::sender::{Asker, Closer};
-        pub use crate::sender::{Heard, kind_of, read};
+        pub use crate::sender::{Heard, Ignored, ignored_signals, kind_of, read};
     }
 }

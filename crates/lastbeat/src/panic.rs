@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, Once, PoisonError, TryLockError, Weak};
 use lastbeat_wire::signal::{Panic, Signal};
 
 use crate::courier::THREAD_NAME;
-use crate::lifecycle::Inner;
+use crate::inner::Inner;
 use crate::wait::panic_text;
 
 /// The most runs of one process that hear of its panics.
@@ -59,6 +59,8 @@ fn tell(info: &PanicHookInfo<'_>) {
         Err(TryLockError::WouldBlock) => return,
     };
     for run in voices {
+        // Told by the host's own hook and log too; here it has its place in the trace of the run.
+        crate::events::crashed(&run.span, &message, location.as_deref());
         let panic = Panic { message: message.clone(), location: location.clone() };
         run.courier.say_from_hook(Signal::Panic(panic));
         // No guard will run after this: what is to be told must be told now.

@@ -158,17 +158,6 @@ pub(crate) fn identity_of(pid: Option<Pid>) -> Start {
     }
 }
 
-/// The mask of signals that were ignored when this process was started; bit n-1 is signal n.
-pub(super) fn ignored_signals() -> u64 {
-    std::fs::read_to_string("/proc/self/status")
-        .ok()
-        .and_then(|text| {
-            let mask = text.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
-            u64::from_str_radix(mask.trim(), 16).ok()
-        })
-        .unwrap_or(0)
-}
-
 /// Whether this process leads its session. Asked of `/proc`, for the call panics in a container that was entered
 /// from outside: its session's leader is in no namespace of ours and has the id 0 there.
 fn leads_its_session() -> bool {

@@ -2,8 +2,8 @@
 //!
 //! Invariant: a stream is counted once, by the value that was made when it began.
 
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::ws::close_code;
 use tokio_util::sync::CancellationToken;
@@ -15,41 +15,31 @@ use crate::streams::{How, Streams};
 pub(super) struct Leave {
     /// The server goes: nobody begins anything new, and who is under way says goodbye.
     pub(super) asked: CancellationToken,
+    /// Handlers of WebSockets that have not ended are dropped, so that there is time for a goodbye.
+    pub(super) hurry: CancellationToken,
     /// The time for goodbyes is over.
     pub(super) cut: CancellationToken,
-    goodbye: OnceLock<Goodbye>,
+    /// A successor was promised.
+    will_be_back: AtomicBool,
     streams: Arc<Streams>,
 }
 
-/// How goodbye is said.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Goodbye {
-    /// A successor was promised.
-    pub(super) will_be_back: bool,
-    /// Handlers of WebSockets that have not ended by then are dropped, so that there is time for a goodbye.
-    pub(super) handlers_until: Instant,
-}
-
 impl Leave {
-    pub(super) const fn new(asked: CancellationToken, cut: CancellationToken, streams: Arc<Streams>) -> Self {
-        Self { asked, cut, goodbye: OnceLock::new(), streams }
+    pub(super) fn new(asked: CancellationToken, cut: CancellationToken, streams: Arc<Streams>) -> Self {
+        let (hurry, will_be_back) = (CancellationToken::new(), AtomicBool::new(false));
+        Self { asked, hurry, cut, will_be_back, streams }
     }
 
-    /// Begins it. The first goodbye counts.
-    pub(super) fn take(&self, goodbye: Goodbye) {
+    /// Begins it.
+    pub(super) fn take(&self, will_be_back: bool) {
         // Said before anybody is woken to read it.
-        let _ = self.goodbye.set(goodbye);
+        self.will_be_back.store(will_be_back, Ordering::Release);
         self.asked.cancel();
-    }
-
-    /// Until when handlers are let be; none when only the cut ends them.
-    pub(super) fn handlers_until(&self) -> Option<Instant> {
-        self.goodbye.get().map(|goodbye| goodbye.handlers_until)
     }
 
     /// The code and the reason that a WebSocket is closed with.
     pub(super) fn close(&self) -> (u16, &'static str) {
-        if self.goodbye.get().is_some_and(|goodbye| goodbye.will_be_back) {
+        if self.will_be_back.load(Ordering::Acquire) {
             (close_code::RESTART, "server restart")
         } else {
             (close_code::AWAY, "server shutdown")

@@ -14,10 +14,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{Connection, Ways};
-use super::leave::{Goodbye, Leave};
+use super::leave::Leave;
 use super::line::{Line, Sockets};
 use crate::agent::{Agent, AgentHandle};
-use crate::lifecycle::{Inner, Lastbeat};
+use crate::events;
+use crate::inner::Inner;
+use crate::lifecycle::Lastbeat;
 
 /// The most connections at once; each costs a file descriptor and some KiB.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -29,6 +31,9 @@ const TAKE_MAX: Duration = Duration::from_secs(60);
 const BUFFER_MAX_BYTES: usize = 64 * 1024;
 /// Pause after an accept that failed: without file descriptors it would fail again at once, and spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the time for goodbyes is looked at. It becomes known a moment after the stop was asked, and ends at
+/// once when somebody insists; both happen on threads that wake no task.
+const LOOK: Duration = Duration::from_millis(20);
 /// What was cut ends as soon as it is polled; only a handler that never yields holds it for longer.
 const CUT_MAX: Duration = Duration::from_secs(1);
 /// How long connections are waited for when the server is to stop while its run goes on.
@@ -143,15 +148,7 @@ impl Server {
                 () = serving => {}
                 () = take_leave(&agent, &run, &leave) => {}
             }
-            let tally = run.streams.tally();
-            tracing::info!(
-                name: "lastbeat.streams_closed",
-                agent = agent.name(),
-                farewell = tally.farewell,
-                cut = tally.cut,
-                client_left = tally.client_left,
-                "no connection is open any more"
-            );
+            events::streams_closed(&run.span, agent.name(), run.streams.tally());
             Ok(())
         })
     }
@@ -237,11 +234,19 @@ impl Drop for CutWhenDropped {
 /// Waits until the agent is to stop, then takes leave of everybody, until the time for that is over.
 async fn take_leave(agent: &Agent, run: &Inner, leave: &Leave) {
     agent.cancelled().await;
-    let now = Instant::now();
-    let until = agent.deadline().unwrap_or(now + ALONE_MAX);
-    let left = until.saturating_duration_since(now);
-    leave.take(Goodbye { will_be_back: run.promise_ms().is_some(), handlers_until: now + left / 2 });
-    tokio::time::sleep(left - CUT_BEFORE.min(left / 10)).await;
-    leave.cut.cancel();
-    std::future::pending().await
+    let began = Instant::now();
+    leave.take(run.promise_ms().is_some());
+    let mut look = tokio::time::interval(LOOK);
+    loop {
+        look.tick().await;
+        let left = agent.deadline().unwrap_or(began + ALONE_MAX).saturating_duration_since(began);
+        let so_far = began.elapsed();
+        if so_far >= left / 2 {
+            leave.hurry.cancel();
+        }
+        if so_far >= left - CUT_BEFORE.min(left / 10) || run.stop.is_forced() {
+            leave.cut.cancel();
+            return std::future::pending().await;
+        }
+    }
 }

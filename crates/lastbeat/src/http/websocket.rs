@@ -1,7 +1,7 @@
 //! WebSockets that are closed as they should be when the server goes.
 
 use std::fmt;
-use std::future::{Future, pending};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -71,7 +71,7 @@ where
         give_back: Some(give_back),
     };
     let handling = Box::pin(async move { handler(socket).await });
-    let ended = caught_or_cut(handling, overdue(&leave)).await;
+    let ended = caught_or_cut(handling, leave.hurry.cancelled()).await;
     // It comes back when the last that holds it lets it go.
     let Open { mut socket, peer } = given_back.await.ok()?;
     match peer {
@@ -98,15 +98,6 @@ where
     // Who does not answer in time is closed without.
     let _ = tokio::time::timeout(CLOSE_MAX, close(socket, code, reason)).await;
     Some(How::Finished)
-}
-
-/// Waits until a handler had its time to come to its end.
-async fn overdue(leave: &Leave) {
-    leave.asked.cancelled().await;
-    match leave.handlers_until() {
-        Some(until) => tokio::time::sleep_until(until.into()).await,
-        None => pending().await,
-    }
 }
 
 /// Says the close and waits for the answer to it; whether it came.
