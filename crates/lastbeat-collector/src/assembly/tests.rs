@@ -1,6 +1,9 @@
 use std::convert::Infallible;
 use std::future::pending;
 
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use lastbeat_wire::spool as spool_file;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};

@@ -74,6 +74,8 @@ mod impatient;
 mod leave;
 mod line;
 mod server;
+#[cfg(test)]
+mod tests;
 mod websocket;
 
 use axum::Router;

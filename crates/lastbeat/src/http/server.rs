@@ -159,7 +159,7 @@ impl Server {
         self.serve(Arc::new(Leave::new(leave, cut, Arc::default()))).await;
     }
 
-    async fn serve(self, leave: Arc<Leave>) {
+    pub(super) async fn serve(self, leave: Arc<Leave>) {
         let sockets = Arc::new(Sockets::default());
         let tracker = TaskTracker::new();
         let cut = CutWhenDropped { leave: Arc::clone(&leave), sockets: Arc::clone(&sockets) };

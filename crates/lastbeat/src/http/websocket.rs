@@ -217,7 +217,8 @@ impl Sink<Message> for Socket {
         self.open().socket.poll_flush_unpin(cx)
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
-        self.open().socket.poll_close_unpin(cx)
+    /// The close is said when this is dropped: the code of it tells whether the server goes.
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
+        self.poll_flush(cx)
     }
 }
