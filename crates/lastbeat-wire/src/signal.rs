@@ -475,7 +475,7 @@ pub struct Step {
     /// Why it was not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why_skipped: Option<String>,
-    /// Labels of at most 20 items that failed.
+    /// Labels of at most 20 items that are not done: what failed first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_items: Vec<String>,
 }

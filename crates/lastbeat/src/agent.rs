@@ -13,9 +13,11 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use lastbeat_wire::Name;
+use lastbeat_wire::signal::{self, AgentState, Signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::BoxError;
+use crate::clock::whole_ms;
 use crate::inner::{Inner, usable_name};
 use crate::wait::block_on;
 
@@ -46,7 +48,10 @@ struct Shared {
     owner: Option<Agent>,
     progress: AtomicU64,
     has_progress: AtomicBool,
-    has_promised: AtomicBool,
+    /// How often it promised progress, in ms; 0: it did not.
+    promised_ms: AtomicU64,
+    /// Its states and its end are told by name.
+    is_tracked: AtomicBool,
     token: CancellationToken,
     abort: CancellationToken,
     called_off: AtomicBool,
@@ -73,7 +78,8 @@ impl Agent {
             owner,
             progress: AtomicU64::new(0),
             has_progress: AtomicBool::new(false),
-            has_promised: AtomicBool::new(false),
+            promised_ms: AtomicU64::new(0),
+            is_tracked: AtomicBool::new(false),
             token,
             abort: CancellationToken::new(),
             called_off: AtomicBool::new(false),
@@ -123,12 +129,16 @@ impl Agent {
     /// # }
     /// ```
     pub async fn turn(&self) -> bool {
-        while let Some(opens) = self.closed_gate() {
+        while !self.is_cancelled() {
+            let Some(opens) = self.closed_gate() else { return true };
+            // Said, for one that waits here owes no progress.
+            self.tell(AgentState::Paused);
             if self.shared.token.run_until_cancelled(opens.cancelled()).await.is_none() {
                 return false;
             }
+            self.tell(AgentState::Running);
         }
-        !self.is_cancelled()
+        false
     }
 
     /// As [`turn`](Self::turn), on this thread.
@@ -164,10 +174,23 @@ impl Agent {
     /// heartbeats arrive, is a run that *hangs*. It is the pace of the work: `LASTBEAT_DEADLINES_SCALE` does not
     /// change it. At most 64 agents of a run can promise.
     pub fn progress_every(&self, every: Duration) {
-        self.shared.has_promised.store(true, Ordering::Relaxed);
+        self.shared.promised_ms.store(whole_ms(every).max(1), Ordering::Relaxed);
         self.shared.has_progress.store(true, Ordering::Relaxed);
-        if let Some(run) = self.shared.run.upgrade() {
-            run.say(life::promises(self.shared.name.clone(), every));
+        self.tell(AgentState::Running);
+    }
+
+    /// Says its state, with what it promised: the newest word of an agent is what a collector is told again.
+    fn tell(&self, state: AgentState) {
+        let Shared { run, name, promised_ms, is_tracked, .. } = &*self.shared;
+        if let Some(run) = run.upgrade().filter(|_| is_tracked.load(Ordering::Relaxed)) {
+            let promised_ms = promised_ms.load(Ordering::Relaxed);
+            run.say(Signal::Agent(signal::Agent {
+                name: name.clone(),
+                state: Some(state),
+                end: None,
+                progress_every_ms: (promised_ms > 0).then_some(promised_ms),
+                error: None,
+            }));
         }
     }
 

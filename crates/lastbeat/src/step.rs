@@ -6,7 +6,7 @@ mod attempt;
 mod items;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use crate::sender::cut;
 pub(crate) use attempt::{Planned, run};
 pub use items::Items;
 
-/// The most labels of failed items kept.
+/// The most labels of items kept that are not done.
 pub(crate) const FAILED_ITEMS_MAX: usize = 20;
 /// The longest label of one, in bytes.
 const LABEL_MAX_BYTES: usize = 100;
@@ -110,6 +110,8 @@ struct Counts {
     flushed: AtomicU64,
     dropped: AtomicU64,
     failed_items: Mutex<Vec<String>>,
+    /// Items were left because the time was over.
+    is_cut_short: AtomicBool,
 }
 
 /// What became of an item.
@@ -230,7 +232,11 @@ impl StepHandle {
 
     /// Whether it makes no sense to begin one more piece of work.
     fn is_cut(&self) -> bool {
-        self.place.run.stop.is_forced() || Instant::now() >= self.place.until()
+        let is_cut = self.place.run.stop.is_forced() || Instant::now() >= self.place.until();
+        if is_cut {
+            self.counts.is_cut_short.store(true, Ordering::Relaxed);
+        }
+        is_cut
     }
 
     fn audit(&self) -> MutexGuard<'_, Audit> {

@@ -13,7 +13,7 @@ use crate::courier::Flushed;
 ///
 /// ```text
 /// trader/main stopped: Ctrl+C; cleanup partial in 812 ms
-///   cancel-orders: partial, 2 of 3, 3 attempts, 640 ms (failed: order-7)
+///   cancel-orders: partial, 2 of 3, 3 attempts, 640 ms (refused; not done: order-7)
 ///   flush: ok, 12 ms
 ///   final heartbeat: delivered
 /// ```
@@ -122,7 +122,13 @@ impl fmt::Display for Summary {
 }
 
 fn row(f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
-    write!(f, "\n  {}: {}", step.name, step.outcome.map_or("begun", StepOutcome::as_str))?;
+    match (step.outcome, step.why_skipped.as_deref()) {
+        // A gate says it whole: skipped in dry_run.
+        (Some(StepOutcome::Skipped), Some(why)) if why.starts_with("skipped ") => {
+            return write!(f, "\n  {}: {why}", step.name);
+        }
+        (outcome, _) => write!(f, "\n  {}: {}", step.name, outcome.map_or("begun", StepOutcome::as_str))?,
+    }
     if let (Some(done), Some(total)) = (step.done, step.total) {
         write!(f, ", {done} of {total}")?;
     }
@@ -137,7 +143,8 @@ fn row(f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
     if let Some(duration_ms) = step.duration_ms {
         write!(f, ", {duration_ms} ms")?;
     }
-    let failed = (!step.failed_items.is_empty()).then(|| format!("failed: {}", step.failed_items.join(", ")));
+    let failed =
+        (!step.failed_items.is_empty()).then(|| format!("not done: {}", step.failed_items.join(", ")));
     let why = step.error.clone().or_else(|| step.why_skipped.clone());
     let notes: Vec<String> = why.into_iter().chain(failed).collect();
     if !notes.is_empty() {

@@ -6,14 +6,12 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use lastbeat_wire::Name;
 use lastbeat_wire::signal::{self, AgentEnd, AgentState, Signal};
 
 use super::{Agent, AgentHandle};
 use crate::BoxError;
-use crate::clock::whole_ms;
 use crate::events;
 use crate::inner::{Inner, usable_name};
 #[cfg(feature = "tokio")]
@@ -51,9 +49,8 @@ impl EndGuard {
     fn begin(run: &Arc<Inner>, owner: Option<Agent>, name: &str) -> Self {
         let agent = Agent::new(run, usable_name(name), owner);
         let key = run.agents.add(&agent);
-        if key.is_some() {
-            run.say(fact(agent.shared.name.clone(), Some(AgentState::Running), None, None));
-        }
+        agent.shared.is_tracked.store(key.is_some(), Ordering::Relaxed);
+        agent.tell(AgentState::Running);
         Self { run: Arc::clone(run), agent, key, reported: false }
     }
 
@@ -81,7 +78,7 @@ impl EndGuard {
         shared.token.cancel();
         events::agent_ended(&self.run.span, &shared.name, end, error.as_deref());
         if self.key.is_some() {
-            self.run.say(fact(shared.name.clone(), None, Some(end), error));
+            self.run.say(ended(shared.name.clone(), end, error));
         }
         self.run.agents.remove(self.key);
         self.run.pulse.ring();
@@ -122,25 +119,13 @@ fn is_cancellation(error: &BoxError) -> bool {
     false
 }
 
-fn fact(name: Name, state: Option<AgentState>, end: Option<AgentEnd>, error: Option<String>) -> Signal {
-    Signal::Agent(signal::Agent { name, state, end, progress_every_ms: None, error })
+fn ended(name: Name, end: AgentEnd, error: Option<String>) -> Signal {
+    Signal::Agent(signal::Agent { name, state: None, end: Some(end), progress_every_ms: None, error })
 }
 
 /// The fact that an agent is alive although the run ends.
 pub(crate) fn abandoned(name: Name) -> Signal {
-    fact(name, None, Some(AgentEnd::Abandoned), None)
-}
-
-/// The fact that an agent promises progress.
-pub(super) fn promises(name: Name, every: Duration) -> Signal {
-    let state = Some(AgentState::Running);
-    Signal::Agent(signal::Agent {
-        name,
-        state,
-        end: None,
-        progress_every_ms: Some(whole_ms(every)),
-        error: None,
-    })
+    ended(name, AgentEnd::Abandoned, None)
 }
 
 /// Starts an agent that is a future. The future is made inside, so that a panic in the making counts too.

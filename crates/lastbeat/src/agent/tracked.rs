@@ -78,7 +78,7 @@ impl Agents {
         let counting = |promised| {
             alive.tracked.values().filter(move |agent| {
                 agent.shared.has_progress.load(Ordering::Relaxed)
-                    && agent.shared.has_promised.load(Ordering::Relaxed) == promised
+                    && (agent.shared.promised_ms.load(Ordering::Relaxed) > 0) == promised
             })
         };
         for agent in counting(true).chain(counting(false)).take(IN_A_BEAT_MAX) {

@@ -176,10 +176,12 @@ pub(crate) fn run(run: &Arc<Inner>, step: &Planned, stop: &Span) -> Done {
         let handle =
             StepHandle { counts: Arc::default(), audit: Arc::clone(&audit), place: Arc::clone(&place) };
         let ended = attempt(step, &handle);
-        let is_cut = matches!(ended, Ended::TimedOut | Ended::Forced);
         let done = handle.row(ended, attempts, began.elapsed());
-        let is_well = done.row.outcome == Some(StepOutcome::Ok);
-        if is_well || is_cut || attempts >= settings.attempts {
+        let is_final = match done.row.outcome {
+            Some(StepOutcome::Failed | StepOutcome::Partial) => attempts >= settings.attempts,
+            Some(StepOutcome::Ok | StepOutcome::TimedOut | StepOutcome::Skipped) | None => true,
+        };
+        if is_final {
             return told(run, &span, done);
         }
         let pause = crate::backoff::pause(settings.first_pause, settings.longest_pause, attempts - 1);
@@ -254,7 +256,8 @@ fn attempt(step: &Planned, handle: &StepHandle) -> Ended {
 impl StepHandle {
     /// The row of this step, its outcome judged by what it counted where it returned `Ok`.
     fn row(&self, ended: Ended, attempts: u32, took: Duration) -> Done {
-        let Counts { total_said, done, skipped, flushed, dropped, failed_items } = &*self.counts;
+        let Counts { total_said, done, skipped, flushed, dropped, failed_items, is_cut_short } =
+            &*self.counts;
         let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
         let (flushed, dropped) = (load(flushed), load(dropped));
         let mut failed_items = failed_items.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -270,9 +273,18 @@ impl StepHandle {
         let total = if items > 0 { Some(said.unwrap_or(0) + items) } else { said };
         let done = load(done) + of(&Fate::Done);
         let skipped = load(skipped) + of(&Fate::Skipped);
-        failed_items.extend(failures.iter().map(|(label, _)| (*label).clone()));
+        // What is still to be done by hand: what failed, then what the end of the time left.
+        let open = audit.fates.iter().filter(|(_, fate)| **fate == Fate::Open).map(|(label, _)| label);
+        failed_items.extend(failures.iter().map(|(label, _)| *label).chain(open).cloned());
         failed_items.truncate(FAILED_ITEMS_MAX);
         let all_done = total.is_none_or(|total| done.saturating_add(skipped) >= total);
+        // A step that saw its end come and left the rest was cut, as one that did not.
+        let ended = match ended {
+            Ended::Ok if !all_done && is_cut_short.load(Ordering::Relaxed) => {
+                if self.place.run.stop.is_forced() { Ended::Forced } else { Ended::TimedOut }
+            }
+            other => other,
+        };
         let (outcome, error, why_skipped) = match ended {
             Ended::Ok if !all_done && done == 0 && !failures.is_empty() => {
                 (StepOutcome::Failed, failures.first().map(|(_, why)| (*why).clone()), None)
