@@ -17,14 +17,19 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::farewell::{Farewell, TakesLeave};
 use super::impatient::Impatient;
 use super::leave::{Counted, Leave};
-use super::line::Line;
 use crate::streams::How;
+
+/// What a connection goes by.
+pub(super) trait Line: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line for T {}
 
 /// What is the same for all connections of a server.
 pub(super) struct Ways {
@@ -86,7 +91,7 @@ impl Connection {
     }
 
     /// Answers its requests until it ends, or its time is over.
-    pub(super) async fn serve(self, line: Line<Held>, peer: SocketAddr, ways: Arc<Ways>) {
+    pub(super) async fn serve<L: Line>(self, line: L, peer: SocketAddr, ways: Arc<Ways>) {
         let connection = Arc::new(self);
         let ended = connection.clone().converse(line, peer, ways).await;
         if let Some(Err(error)) = &ended {
@@ -100,9 +105,9 @@ impl Connection {
     }
 
     /// How it ended; none when it was cut. Bodies and handlers of it are gone then.
-    async fn converse(
+    async fn converse<L: Line>(
         self: Arc<Self>,
-        line: Line<Held>,
+        line: L,
         peer: SocketAddr,
         ways: Arc<Ways>,
     ) -> Option<hyper::Result<()>> {

@@ -30,7 +30,7 @@ pub struct Farewell {
 
 impl fmt::Debug for Farewell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Farewell").field("is_asked", &self.is_asked()).finish_non_exhaustive()
+        f.debug_struct("Farewell").field("is_leaving", &self.is_leaving()).finish_non_exhaustive()
     }
 }
 
@@ -44,13 +44,13 @@ impl Farewell {
     }
 
     /// Waits until the server is to go: for handlers that take long and can come to an end sooner.
-    pub async fn asked(&self) {
+    pub async fn leaving(&self) {
         self.leave().asked.cancelled().await;
     }
 
     /// Whether the server is to go.
     #[must_use]
-    pub fn is_asked(&self) -> bool {
+    pub fn is_leaving(&self) -> bool {
         self.leave().asked.is_cancelled()
     }
 

@@ -72,8 +72,8 @@ mod connection;
 mod farewell;
 mod impatient;
 mod leave;
-mod line;
 mod server;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod websocket;
@@ -83,7 +83,7 @@ use tokio::net::TcpListener;
 
 pub use self::farewell::{Farewell, NotServed, Sse};
 pub use self::server::Server;
-pub use self::websocket::Socket;
+pub use self::websocket::WebSocket;
 use crate::{AgentHandle, Lastbeat};
 
 /// Serves `app` on `listener` as the agent `http` of this worker; see [`Server::spawn`].

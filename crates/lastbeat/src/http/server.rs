@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::{Connection, Ways};
 use super::leave::Leave;
-use super::line::{Line, Sockets};
+use super::socket::{Socket, Sockets};
 use crate::agent::{Agent, AgentHandle};
 use crate::events;
 use crate::inner::Inner;
@@ -194,7 +194,7 @@ impl Server {
                         let connection = Connection::new(leave);
                         let (theirs, ours) =
                             if self.upgraded_apart { (None, Some(permit)) } else { (Some(permit), None) };
-                        let line = Line::new(stream, sockets, connection.held(theirs, tracker.token()));
+                        let line = Socket::new(stream, sockets, connection.held(theirs, tracker.token()));
                         let serving = connection.serve(line, peer, Arc::clone(&ways));
                         tracker.spawn(async move {
                             serving.await;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, OnFailedUpgrade, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::ws::{self, CloseFrame, Message, OnFailedUpgrade, WebSocketUpgrade, close_code};
 use axum::response::Response;
 use futures_util::{Sink, SinkExt, Stream, StreamExt as _};
 use tokio::sync::oneshot;
@@ -24,7 +24,7 @@ const CLOSE_MAX: Duration = Duration::from_secs(5);
 impl Farewell {
     /// Upgrades to a WebSocket and calls `handler` with it.
     ///
-    /// When the server goes, [`Socket::recv`] ends, and the handler should, too: one that has not ended after
+    /// When the server goes, [`WebSocket::recv`] ends, and the handler should, too: one that has not ended after
     /// half of the time that is left is dropped where it waits. Then the peer gets a close frame and has the rest
     /// of the time to answer it: 1012 (service restart) when the worker
     /// [promised](crate::Lastbeat::promise_back_within) to be back, else 1001 (going away).
@@ -34,7 +34,7 @@ impl Farewell {
     pub fn websocket<F, C, Fut>(&self, upgrade: WebSocketUpgrade<F>, handler: C) -> Response
     where
         F: OnFailedUpgrade,
-        C: FnOnce(Socket) -> Fut + Send + 'static,
+        C: FnOnce(WebSocket) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
         let leave = Arc::clone(self.leave());
@@ -58,13 +58,13 @@ impl Farewell {
 }
 
 /// How it ended; none when the connection failed, so that either the peer has left or there was a cut.
-async fn serve<C, Fut>(socket: WebSocket, leave: Arc<Leave>, handler: C) -> Option<How>
+async fn serve<C, Fut>(socket: ws::WebSocket, leave: Arc<Leave>, handler: C) -> Option<How>
 where
-    C: FnOnce(Socket) -> Fut + Send + 'static,
+    C: FnOnce(WebSocket) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
     let (give_back, given_back) = oneshot::channel();
-    let socket = Socket {
+    let socket = WebSocket {
         open: Some(Open { socket, peer: Peer::There }),
         asked: Box::pin(leave.asked.clone().cancelled_owned()),
         leave: Arc::clone(&leave),
@@ -101,7 +101,7 @@ where
 }
 
 /// Says the close and waits for the answer to it; whether it came.
-async fn close(mut socket: WebSocket, code: u16, reason: &'static str) -> bool {
+async fn close(mut socket: ws::WebSocket, code: u16, reason: &'static str) -> bool {
     let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
     if socket.send(close).await.is_err() {
         return false;
@@ -116,7 +116,7 @@ async fn close(mut socket: WebSocket, code: u16, reason: &'static str) -> bool {
 }
 
 /// An open WebSocket that ends when the server goes. A stream and a sink of messages, as axum's.
-pub struct Socket {
+pub struct WebSocket {
     /// There until it is dropped.
     open: Option<Open>,
     asked: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -125,7 +125,7 @@ pub struct Socket {
 }
 
 struct Open {
-    socket: WebSocket,
+    socket: ws::WebSocket,
     peer: Peer,
 }
 
@@ -137,13 +137,13 @@ enum Peer {
     Gone,
 }
 
-impl fmt::Debug for Socket {
+impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket").field("is_leaving", &self.is_leaving()).finish_non_exhaustive()
+        f.debug_struct("WebSocket").field("is_leaving", &self.is_leaving()).finish_non_exhaustive()
     }
 }
 
-impl Socket {
+impl WebSocket {
     /// The next message; none when the peer has gone, or the server is to go.
     ///
     /// # Errors
@@ -176,7 +176,7 @@ impl Socket {
     }
 }
 
-impl Drop for Socket {
+impl Drop for WebSocket {
     fn drop(&mut self) {
         if let (Some(give_back), Some(open)) = (self.give_back.take(), self.open.take()) {
             // Nobody takes it when it was cut.
@@ -185,7 +185,7 @@ impl Drop for Socket {
     }
 }
 
-impl Stream for Socket {
+impl Stream for WebSocket {
     type Item = Result<Message, axum::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -202,7 +202,7 @@ impl Stream for Socket {
     }
 }
 
-impl Sink<Message> for Socket {
+impl Sink<Message> for WebSocket {
     type Error = axum::Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {

@@ -1,5 +1,6 @@
 //! WebSockets, as their peer sees them.
 
+use std::io::Read as _;
 use std::net::TcpStream;
 
 use axum::Router;
@@ -7,14 +8,15 @@ use axum::extract::ws::{Message as Said, WebSocketUpgrade};
 use axum::routing::get;
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
+use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Message, WebSocket};
 
 use super::{Trial, tally, until};
-use crate::http::{Farewell, Socket};
+use crate::http::{self, Farewell};
 
 /// Says each message again.
-async fn echo(mut socket: Socket) {
+async fn echo(mut socket: http::WebSocket) {
     while let Some(Ok(message)) = socket.recv().await {
         if matches!(message, Said::Text(_)) && socket.send(message).await.is_err() {
             return;
@@ -23,7 +25,7 @@ async fn echo(mut socket: Socket) {
 }
 
 /// Waits for something that never comes, whatever happens to its socket.
-async fn deaf(mut socket: Socket) {
+async fn deaf(mut socket: http::WebSocket) {
     let _ = socket.send(Said::Text("deaf".into())).await;
     std::future::pending().await
 }
@@ -35,7 +37,7 @@ fn app() -> Router {
         farewell.websocket(upgrade, async |mut socket| drop(socket.recv().await))
     };
     let panics = async |farewell: Farewell, upgrade: WebSocketUpgrade| {
-        farewell.websocket(upgrade, async |mut socket: Socket| {
+        farewell.websocket(upgrade, async |mut socket: http::WebSocket| {
             socket.recv().await;
             panic!("on purpose")
         })
@@ -49,7 +51,18 @@ fn app() -> Router {
     let plain = async |upgrade: WebSocketUpgrade| {
         upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
     };
+    let hangs_up = async |farewell: Farewell, upgrade: WebSocketUpgrade| {
+        farewell.websocket(upgrade, async |mut socket: http::WebSocket| {
+            while let Some(Ok(message)) = socket.recv().await {
+                if matches!(message, Said::Close(_)) {
+                    return;
+                }
+            }
+        })
+    };
     Router::new()
+        .route("/hangs-up", get(hangs_up))
+        .route("/", get(async || "here"))
         .route("/echo", get(echo))
         .route("/deaf", get(deaf))
         .route("/brief", get(brief))
@@ -120,7 +133,7 @@ async fn a_handler_that_ignores_the_stop_is_dropped_in_time_for_a_goodbye() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_last_word_may_be_said_after_the_stop() {
     let last_word = async |farewell: Farewell, upgrade: WebSocketUpgrade| {
-        farewell.websocket(upgrade, async |mut socket: Socket| {
+        farewell.websocket(upgrade, async |mut socket: http::WebSocket| {
             while let Some(Ok(message)) = socket.recv().await {
                 let _ = socket.send(message).await;
             }
@@ -163,18 +176,50 @@ async fn a_websocket_without_a_farewell_is_waited_for_and_counted_when_it_is_cut
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_leaves_is_neither_cut_nor_said_goodbye_to() {
     let trial = Trial::of(app()).await;
-    let mut closes = talking(&trial, "/echo");
-    closes.close(None).expect("it hears");
-    assert_eq!(hear(&mut closes), (vec![], None), "its own close is answered");
+    for path in ["/echo", "/hangs-up"] {
+        let mut closes = open(&trial, path);
+        let code = CloseCode::Library(4_000);
+        closes.close(Some(CloseFrame { code, reason: "".into() })).expect("it hears");
+        assert_eq!(hear(&mut closes), (vec![], Some(code)), "{path}: its own close is answered");
+    }
     drop(talking(&trial, "/echo"));
-    until(|| trial.streams.tally() == tally(0, 0, 2)).await;
+    until(|| trial.streams.tally() == tally(0, 0, 3)).await;
     // While it is said goodbye to: the close comes, and it goes without an answer.
     let mut during = talking(&trial, "/echo");
     trial.leave.take(false);
     let mut byte = [0];
     during.get_mut().peek(&mut byte).expect("a close");
     drop(during);
-    assert_eq!(trial.ends().await, tally(0, 0, 3));
+    assert_eq!(trial.ends().await, tally(0, 0, 4));
+}
+
+/// Whether there is a place for one more.
+fn is_served(trial: &Trial) -> bool {
+    let mut heard = Vec::new();
+    // Closed unheard, and perhaps with a reset, where there is none.
+    let _ = trial.get("/").take(8).read_to_end(&mut heard);
+    heard == b"HTTP/1.1"
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_takes_a_place_for_as_long_as_it_is_open() {
+    let trial = Trial::with(app(), |server| server.connections_max(1)).await;
+    let peer = talking(&trial, "/echo");
+    assert!(!is_served(&trial));
+    drop(peer);
+    until(|| is_served(&trial)).await;
+    trial.leave.take(false);
+    assert_eq!(trial.ends().await, tally(0, 0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_takes_no_place_where_those_are_apart() {
+    let trial = Trial::with(app(), |server| server.connections_max(1).upgraded_apart()).await;
+    let mut peer = talking(&trial, "/echo");
+    until(|| is_served(&trial)).await;
+    trial.leave.take(false);
+    assert_eq!(hear(&mut peer).1, Some(CloseCode::Away));
+    assert_eq!(trial.ends().await, tally(1, 0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -197,7 +242,7 @@ async fn a_socket_that_was_given_away_is_cut_whoever_holds_it() {
     };
     let trial = Trial::of(Router::new().route("/", get(give_away))).await;
     let mut peer = open(&trial, "/");
-    let mut held: Socket = given.recv().await.expect("a socket");
+    let mut held: http::WebSocket = given.recv().await.expect("a socket");
     trial.leave.take(false);
     trial.leave.hurry.cancel();
     trial.leave.cut.cancel();

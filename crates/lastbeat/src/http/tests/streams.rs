@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,10 +12,17 @@ use axum::extract::ConnectInfo;
 use axum::response::sse::{self, Event, KeepAlive};
 use axum::routing::get;
 use futures_util::stream::{self, Stream, StreamExt as _};
+use hyper::server::conn::http1;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::{LIMIT, MORE_THAN_A_SOCKET_HOLDS, Trial, read_to_end, read_until, tally, until};
+use crate::http::connection::{Connection, Ways};
+use crate::http::leave::Leave;
 use crate::http::{Farewell, Sse};
+use crate::streams::{Streams, Tally};
 
 const FIRST: &str = "data: hello\n\n\r\n";
 /// Two events without a name, and the end of the body, as they stand on the wire.
@@ -170,7 +177,7 @@ async fn the_answer_to_a_head_is_no_stream() {
 async fn a_request_under_way_is_answered_and_nobody_else_is_waited_for() {
     let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (they_begin, they_go) = (Arc::clone(&begun), Arc::clone(&go));
-    let slow = async move |ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>| {
+    let slow = async move |ConnectInfo(peer): ConnectInfo<SocketAddr>| {
         they_begin.notify_one();
         they_go.notified().await;
         peer.to_string()
@@ -251,4 +258,72 @@ async fn under_another_server_the_extractor_says_what_is_missing() {
     assert!(answer.contains("lastbeat::http::serve"), "{answer}");
     client.shutdown(Shutdown::Both).ok();
     serving.abort();
+}
+
+/// A stream whose reader holds it up with less than the server's own buffer holds: the goodbye is handed over as a
+/// whole, and waits there.
+struct HeldUp {
+    leave: Arc<Leave>,
+    streams: Arc<Streams>,
+    reader: DuplexStream,
+    serving: JoinHandle<()>,
+}
+
+impl HeldUp {
+    async fn begin() -> Self {
+        let (held, gone) = oneshot::channel::<()>();
+        let held = Arc::new(std::sync::Mutex::new(Some(held)));
+        let app = Router::new().route(
+            "/",
+            get(async move |farewell: Farewell| {
+                let held = held.lock().expect("no panic").take();
+                farewell.sse(endless("x".repeat(8 * 1024)).map(move |event| {
+                    let _ = &held;
+                    event
+                }))
+            }),
+        );
+        let streams = Arc::new(Streams::default());
+        let (asked, cut) = (CancellationToken::new(), CancellationToken::new());
+        let leave = Arc::new(Leave::new(asked, cut, Arc::clone(&streams)));
+        let ways = Arc::new(Ways { http: http1::Builder::new(), app, take_max: LIMIT });
+        let (near, mut reader) = duplex(1024);
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let serving = tokio::spawn(Connection::new(&leave).serve(near, peer, ways));
+        reader.write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n").await.expect("it reads");
+        until(|| streams.at_the_end().cut == 1).await;
+        leave.take(false);
+        // Let go in the poll in which the goodbye is handed over, and this is the only thread.
+        assert!(gone.await.is_err());
+        Self { leave, streams, reader, serving }
+    }
+
+    async fn ends(self) -> Tally {
+        tokio::time::timeout(LIMIT, self.serving).await.expect("it ends").expect("without a panic");
+        self.streams.at_the_end()
+    }
+}
+
+#[tokio::test]
+async fn a_goodbye_that_is_not_written_out_is_none() {
+    let held_up = HeldUp::begin().await;
+    held_up.leave.cut.cancel();
+    assert_eq!(held_up.ends().await, tally(0, 1, 0));
+}
+
+#[tokio::test]
+async fn a_goodbye_that_is_read_at_last_is_one() {
+    let mut held_up = HeldUp::begin().await;
+    let mut read = String::new();
+    held_up.reader.read_to_string(&mut read).await.expect("it ends in order");
+    assert!(read.ends_with(FAREWELL), "{read}");
+    assert_eq!(held_up.ends().await, tally(1, 0, 0));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_during_the_goodbye_has_left() {
+    let HeldUp { leave, streams, reader, serving } = HeldUp::begin().await;
+    drop(reader);
+    let (near, _) = duplex(1);
+    assert_eq!(HeldUp { leave, streams, reader: near, serving }.ends().await, tally(0, 0, 1));
 }

@@ -54,14 +54,14 @@ impl Sockets {
 }
 
 /// One open socket. `held` is let go with it.
-pub(super) struct Line<T> {
+pub(super) struct Socket<T> {
     stream: Shared,
     sockets: Arc<Sockets>,
     key: u64,
     _held: T,
 }
 
-impl<T> Line<T> {
+impl<T> Socket<T> {
     pub(super) fn new(stream: TcpStream, sockets: &Arc<Sockets>, held: T) -> Self {
         let stream = Arc::new(Mutex::new(stream));
         let mut open = sockets.lock();
@@ -73,19 +73,19 @@ impl<T> Line<T> {
     }
 }
 
-impl<T> Drop for Line<T> {
+impl<T> Drop for Socket<T> {
     fn drop(&mut self) {
         self.sockets.lock().streams.remove(&self.key);
     }
 }
 
-impl<T: Unpin> AsyncRead for Line<T> {
+impl<T: Unpin> AsyncRead for Socket<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *lock(&self.stream)).poll_read(cx, buf)
     }
 }
 
-impl<T: Unpin> AsyncWrite for Line<T> {
+impl<T: Unpin> AsyncWrite for Socket<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut *lock(&self.stream)).poll_write(cx, buf)
     }
