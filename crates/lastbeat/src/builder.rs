@@ -191,6 +191,7 @@ impl Builder {
                 adopted.is_some(),
             ),
             gate: Gate::default(),
+            streams: Arc::default(),
             pulse: Pulse::default(),
             environment,
             scale: config.scale,

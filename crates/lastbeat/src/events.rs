@@ -64,6 +64,18 @@ pub const ALL: &[Event] = &[
     event("lastbeat.step", Level::INFO, false, "a step is ok, or skipped on purpose"),
     event("lastbeat.step", Level::WARN, true, "a step failed, is partial, or was cut"),
     event(
+        "lastbeat.streams_closed",
+        Level::INFO,
+        false,
+        "a server is closed: how many streams of the run have said goodbye, and how many clients left by themselves",
+    ),
+    event(
+        "lastbeat.streams_closed",
+        Level::WARN,
+        true,
+        "a server is closed, and streams of the run were cut",
+    ),
+    event(
         "lastbeat.stopped",
         Level::INFO,
         false,
@@ -238,6 +250,22 @@ pub(crate) fn step_ended(span: &Span, step: &lastbeat_wire::signal::Step) {
             "step {outcome}"
         );
     });
+}
+
+#[cfg(feature = "axum")]
+pub(crate) fn streams_closed(run: &Span, agent: &str, tally: crate::streams::Tally) {
+    let level = if tally.cut == 0 { Level::INFO } else { Level::WARN };
+    let crate::streams::Tally { farewell, cut, client_left } = tally;
+    tell!(
+        level,
+        "lastbeat.streams_closed",
+        run,
+        agent,
+        farewell,
+        cut,
+        client_left,
+        "server closed: {farewell} streams said goodbye, {cut} cut"
+    );
 }
 
 pub(crate) fn stopped(stop: &Span, summary: &Arc<crate::Summary>) {

@@ -21,6 +21,7 @@ use crate::sender::cut;
 use crate::spawn::OwnTasks;
 use crate::step::Planned;
 use crate::stop_request::{Heard, StopRequest};
+use crate::streams::Streams;
 use crate::summary::Summary;
 use crate::wait::Pulse;
 
@@ -42,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) stop: StopRequest,
     pub(crate) deadline: Deadline,
     pub(crate) gate: Gate,
+    pub(crate) streams: Arc<Streams>,
     /// Rings when an agent or a step ends, when the stop begins, and when somebody insists on it.
     pub(crate) pulse: Pulse,
     pub(crate) title: String,

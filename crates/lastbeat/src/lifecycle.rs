@@ -52,6 +52,11 @@ impl Lastbeat {
         Self { inner }
     }
 
+    #[cfg(feature = "axum")]
+    pub(crate) const fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
     /// Says that the worker does its work now. Further calls say nothing.
     pub fn ready(&self) {
         if !self.inner.is_ready.swap(true, Ordering::AcqRel) {
