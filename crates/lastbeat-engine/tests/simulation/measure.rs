@@ -77,7 +77,7 @@ impl Sums {
             return;
         };
         let how = match oracle.reported(deed) {
-            Some(_) if deed.mode.witnessed() || deed.same_as.is_some() => "by its witness",
+            Some(at) if oracle.exit_heard(deed) == Some(at) => "by its witness",
             Some(_) => "by its last word",
             None => "by silence",
         };

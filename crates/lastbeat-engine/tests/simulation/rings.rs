@@ -21,8 +21,8 @@ const PAGES: &[&str] = &[
 impl Oracle<'_> {
     /// When a death was reported to the collector, by its witness or by its own last word.
     pub(crate) fn reported(&self, deed: &Deed) -> Option<u64> {
-        let own = deed.final_heard.filter(|_| deed.mode == Mode::Linked && deed.end == End::Panicked);
-        self.exit_heard(deed).or(own)
+        let own = deed.final_heard.filter(|_| deed.mode.linked() && deed.end == End::Panicked);
+        self.exit_heard(deed).into_iter().chain(own).min()
     }
 
     /// By when a death that nobody reported is known (D1).
