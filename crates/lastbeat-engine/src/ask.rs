@@ -63,9 +63,11 @@ pub(crate) fn ask(
         (None, Some(seen)) => (seen.value.cause.clone(), seen.occurred, seen.taken.plus(asked.grace_ms)),
         (None, None) => asked.by_final().or_else(|| asked.by_death()).or_else(|| asked.by_plan(windows))?,
     };
-    // Who announced it asked first; the signal by which it came stays told.
+    // Who announced it asked first; the signal by which it came stays told. A signal that it died of asked as well,
+    // seen or not: a hook that asks by the program's own door is followed by a TERM.
     let signals = own.iter().map(|ask| &ask.value.cause).chain(seen.iter().map(|seen| &seen.value.cause));
-    let signals = signals.chain([&cause]).filter_map(|cause| cause.signal.clone()).collect();
+    let signals = signals.chain([&cause]).filter_map(|cause| cause.signal.clone());
+    let signals = signals.chain(asked.stop_it_died_of()).collect();
     let cause = match announced(dossier, windows, at) {
         Some(window) => Cause { signal: cause.signal, sender: cause.sender, ..window.cause() },
         None => cause,
@@ -135,21 +137,22 @@ impl Asking<'_> {
         Some((cause, fin.occurred, fin.taken.plus(self.grace_ms)))
     }
 
+    /// The signal to stop that ended it.
+    fn stop_it_died_of(&self) -> Option<String> {
+        let signal = self.exit?.value.signal.clone();
+        signal.filter(|signal| matches!(signal.as_str(), "SIGTERM" | "SIGINT" | "SIGHUP"))
+    }
+
     /// It died of a stop signal that nobody saw sent.
     fn by_death(&self) -> Option<(Cause, Moment, Moment)> {
         let exit = self.exit?;
-        let by_signal = exit
-            .value
-            .signal
-            .clone()
-            .filter(|signal| matches!(signal.as_str(), "SIGTERM" | "SIGINT" | "SIGHUP"));
         let by_code = || match exit.value.code {
             Some(143) if !self.dossier.linked() => Some("SIGTERM".to_owned()),
             Some(130) if !self.dossier.linked() => Some("SIGINT".to_owned()),
             Some(129) if !self.dossier.linked() => Some("SIGHUP".to_owned()),
             _ => None,
         };
-        let signal = by_signal.or_else(by_code)?;
+        let signal = self.stop_it_died_of().or_else(by_code)?;
         let cause = Cause { signal: Some(signal), ..Cause::of(CauseKind::Signal) };
         Some((cause, exit.occurred, exit.taken.plus(self.grace_ms)))
     }
