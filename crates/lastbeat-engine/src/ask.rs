@@ -73,18 +73,7 @@ pub(crate) fn ask(
         None => cause,
     };
     let deadline = extended(dossier, deadline, rules);
-    Some(Box::new(Ask { cause, at, deadline, again: again(dossier, rules), signals }))
-}
-
-/// M7: one person's impatience within a second is one request. The client applies this rule itself and says `asked`
-/// again only for a second request, so only what the witness saw is measured here. A signal after a stop that was
-/// asked otherwise is the first signal.
-fn again(dossier: &Dossier, rules: &Rules) -> bool {
-    let own = dossier.asks.values().filter(|ask| ask.value.cause.is_signal() && !ask.value.cause.is_done());
-    let first = dossier.signals.values().map(|seen| seen.occurred).min();
-    let times = dossier.signals.values().map(|seen| seen.occurred);
-    let last = times.chain(dossier.newest_signal.as_ref().map(|seen| seen.occurred)).max();
-    own.count() > 1 || first.zip(last).is_some_and(|(first, last)| last.since(first) >= rules.one_request_ms)
+    Some(Box::new(Ask { cause, at, deadline, again: asked.again(&own, rules), signals }))
 }
 
 /// What an ask is looked for in.
@@ -95,19 +84,45 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
+    /// The witness speaks in order, so what it saw after the exit asked nobody.
+    fn in_life<T>(&self, seen: &Stamped<T>) -> bool {
+        self.dossier.exit.as_ref().is_none_or(|exit| seen.seq < exit.seq)
+    }
+
     /// What the witness saw before the end: signals that ask, or else a notice that turned out to.
     fn seen(&self) -> Vec<&Stamped<SignalSeen>> {
-        // The witness speaks in order, so what it saw after the exit asked nobody.
-        let exit = self.dossier.exit.as_ref().map(|exit| exit.seq);
-        let in_life = |seen: &&Stamped<SignalSeen>| exit.is_none_or(|exit| seen.seq < exit);
-        let firm: Vec<_> = self.dossier.signals.values().filter(in_life).collect();
-        if !firm.is_empty() {
-            return firm;
-        }
-        let hangup = self.dossier.hangup.as_deref().filter(|_| !self.reloads()).filter(in_life);
+        let firm: Vec<_> = self.dossier.signals.values().filter(|seen| self.in_life(seen)).collect();
+        if firm.is_empty() { self.notices() } else { firm }
+    }
+
+    /// Notices that turned out to ask: the newest of each kind.
+    fn notices(&self) -> Vec<&Stamped<SignalSeen>> {
+        let hangup = self.dossier.hangup.as_deref().filter(|seen| self.in_life(seen) && !self.reloads());
         let hangup = hangup.filter(|hangup| self.dossier.linked() || self.ended_by(hangup));
-        let quit = self.dossier.quit.as_deref().filter(in_life).filter(|quit| self.ended_by(quit));
+        let quit = self.dossier.quit.as_deref().filter(|seen| self.in_life(seen) && self.ended_by(seen));
         hangup.into_iter().chain(quit).collect()
+    }
+
+    /// M7: one person's impatience within a second is one request; a later signal, of whatever kind, is a second. The
+    /// client applies this rule itself and says `asked` again only for a second request, so only what the witness saw
+    /// is measured here. A signal after a stop that was asked otherwise is the first signal; beside signals only
+    /// `stop --force` forces.
+    fn again(&self, own: &[&Stamped<Asked>], rules: &Rules) -> bool {
+        let by_operator = |cause: &Cause| cause.kind == CauseKind::Operator;
+        let own_signals = own.iter().filter(|ask| ask.value.cause.is_signal()).count();
+        let told_by_client = own_signals > 1 || own.iter().skip(1).any(|ask| by_operator(&ask.value.cause));
+        let seen = self.seen();
+        let killed = |cause: &Cause| cause.signal.as_deref() == Some("SIGKILL");
+        let told_by_witness = seen
+            .iter()
+            .zip(0..)
+            .any(|(it, place)| by_operator(&it.value.cause) && (place > 0 || killed(&it.value.cause)));
+        let first = seen.iter().map(|seen| seen.occurred).min();
+        let newest = self.dossier.newest_signal.as_ref().filter(|seen| self.in_life(seen));
+        let later = seen.into_iter().chain(self.notices()).map(|seen| seen.occurred);
+        let last = later.chain(newest.map(|seen| seen.occurred)).max();
+        let apart = first.zip(last).is_some_and(|(first, last)| last.since(first) >= rules.one_request_ms);
+        told_by_client || told_by_witness || apart
     }
 
     /// A notice (a hang-up, a QUIT that a process sent) may be a reload or a call for a thread dump. It is the ask of a

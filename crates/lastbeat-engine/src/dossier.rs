@@ -247,9 +247,12 @@ impl Dossier {
 /// Whether a signal asks a process to stop (true), may ask it something else (false), or neither.
 fn stop_signal(seen: &SignalSeen) -> Option<bool> {
     match seen.cause.signal.as_deref() {
+        // An operator asks by whatever signal; by KILL, to force it.
+        _ if seen.cause.kind == CauseKind::Operator => Some(true),
         Some("SIGTERM" | "SIGINT") => Some(true),
         Some("SIGQUIT") => Some(seen.cause.kind == CauseKind::Keyboard),
-        Some("SIGHUP") => Some(false),
+        // Its terminal is gone: nobody asks for a reload that way, whatever it declared.
+        Some("SIGHUP") => Some(seen.cause.kind == CauseKind::TerminalHangup),
         Some(_) | None => None,
     }
 }

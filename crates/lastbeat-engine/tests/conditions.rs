@@ -3,7 +3,7 @@
 
 mod stage;
 
-use lastbeat_engine::ending::{AgentEnd, Cause, CauseKind, Class, ClassHint};
+use lastbeat_engine::ending::{AgentEnd, Cause, CauseKind, Class, ClassHint, Cleanup, StepOutcome};
 use lastbeat_engine::fact::{Final, LeftBehind, Notify, Start, WitnessStart};
 use lastbeat_engine::{Condition, RunId, Source, What};
 use stage::*;
@@ -336,6 +336,105 @@ fn what_the_witness_saw_after_the_exit_asked_nobody() {
     let run = stage.witnessed(1);
     stage.witness(run, exit_code(1)).witness(run, seen(by_signal("SIGTERM")));
     assert_eq!(stage.class(run), Some(Class::Crashed));
+}
+
+#[test]
+fn what_the_witness_saw_after_the_exit_is_no_second_request() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.witness(run, seen(by_signal("SIGTERM"))).pass(2_000).witness(run, exit_code(0));
+    stage.witness(run, seen(by_signal("SIGTERM")));
+    assert_eq!(stage.class(run), Some(Class::Shutdown));
+}
+
+#[test]
+fn a_second_request_may_come_by_another_signal() {
+    for signal in ["SIGINT", "SIGHUP", "SIGQUIT"] {
+        for (apart_ms, class) in [(500, Class::Shutdown), (2_000, Class::ShutdownAborted)] {
+            let mut stage = Stage::new();
+            let run = stage.witnessed(1);
+            stage.witness(run, seen(by_signal("SIGTERM"))).pass(apart_ms);
+            stage.witness(run, seen(by_signal(signal))).pass(100).witness(run, exit_code(0));
+            assert_eq!(stage.class(run), Some(class), "{signal} after {apart_ms} ms");
+        }
+    }
+}
+
+#[test]
+fn a_hang_up_for_a_reload_is_no_second_request() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.own(run, What::Start(Start { goodbye: true, reload: true, ..Start::default() }));
+    stage.own(run, What::Ready).witness(run, seen(by_signal("SIGTERM"))).pass(2_000);
+    stage.witness(run, seen(by_signal("SIGHUP"))).own(run, clean_goodbye(by_signal("SIGTERM"), None));
+    stage.witness(run, exit_code(0));
+    assert_eq!(stage.class(run), Some(Class::Shutdown));
+}
+
+#[test]
+fn an_operator_who_forces_a_stop_is_a_second_request() {
+    let alice = || Cause { who: Some("alice".into()), ..Cause::of(CauseKind::Operator) };
+    let by = |signal: &str| Cause { signal: Some(signal.into()), ..alice() };
+    let mut stage = Stage::new();
+    let linked = stage.witnessed(1);
+    stage.own(linked, start()).own(linked, What::Ready).own(linked, asked(alice())).pass(400);
+    stage.own(linked, asked(alice()));
+    let skipped = Cleanup { forced: true, ..cleaned(vec![step("flush", Some(StepOutcome::Skipped))]) };
+    stage.own(linked, goodbye(alice(), skipped, None)).witness(linked, exit_code(0));
+    assert_eq!(stage.class(linked), Some(Class::ShutdownAborted));
+
+    let mut stage = Stage::new();
+    let unlinked = stage.witnessed(1);
+    stage.witness(unlinked, seen(by("SIGTERM"))).pass(400).witness(unlinked, seen(by("SIGKILL")));
+    stage.witness(unlinked, exit_signal("SIGKILL"));
+    assert_eq!(stage.class(unlinked), Some(Class::ShutdownAborted));
+
+    let mut stage = Stage::new();
+    let at_once = stage.witnessed(1);
+    stage.witness(at_once, seen(by("SIGKILL"))).witness(at_once, exit_signal("SIGKILL"));
+    assert_eq!(
+        (stage.class(at_once), stage.cause_kind(at_once)),
+        (Some(Class::ShutdownAborted), Some("operator"))
+    );
+}
+
+#[test]
+fn a_terminal_that_closes_asks_whatever_was_declared() {
+    let closed = || Cause { signal: Some("SIGHUP".into()), ..Cause::of(CauseKind::TerminalHangup) };
+    let reloads = || Start { reload: true, ..Start::default() };
+    let begun = |stage: &mut Stage| {
+        let run = stage.run(1);
+        let what = What::WitnessStart(WitnessStart { start: reloads(), ready: true, back_within_ms: None });
+        stage.witness(run, what).link(run, Source::Witness, 1).witness(run, seen(closed()));
+        run
+    };
+    let mut stage = Stage::new();
+    let run = begun(&mut stage);
+    assert_eq!(stage.condition(), Condition::Stopping);
+    stage.pass(2_000).witness(run, exit_code(1));
+    assert_eq!((stage.class(run), stage.cause_kind(run)), (Some(Class::Shutdown), Some("terminal_hangup")));
+
+    let mut stage = Stage::new();
+    let run = begun(&mut stage);
+    stage.pass(30_000);
+    assert_eq!(stage.class(run), Some(Class::ShutdownTimeout), "who ignores it has its deadline");
+
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.own(run, What::Start(Start { goodbye: true, ..reloads() })).own(run, What::Ready);
+    stage.witness(run, seen(closed())).witness(run, exit_signal("SIGHUP"));
+    let expected = (Some(Class::ShutdownDegraded), Some("terminal_hangup"));
+    assert_eq!((stage.class(run), stage.cause_kind(run)), expected);
+}
+
+#[test]
+fn an_operator_who_asks_and_is_followed_by_a_signal_forces_nothing() {
+    let alice = Cause { who: Some("alice".into()), ..Cause::of(CauseKind::Operator) };
+    let mut stage = Stage::new();
+    let run = stage.live(1);
+    stage.own(run, asked(alice.clone())).pass(2_000).own(run, asked(by_signal("SIGTERM")));
+    stage.own(run, goodbye(alice, cleaned(vec![step("flush", Some(StepOutcome::Skipped))]), None));
+    assert_eq!(stage.class(run), Some(Class::Shutdown));
 }
 
 #[test]

@@ -112,12 +112,15 @@ impl Round {
                 }
                 Event::Asked(asking, request) => {
                     let state = self.shared.lock();
-                    let obey = state.obey.clone().filter(|_| state.outbox.identity().run_id == request.run_id);
+                    let obey =
+                        state.obey.clone().filter(|_| state.outbox.identity().run_id == request.run_id);
                     drop(state);
                     // Without the lock: whoever obeys says so through the outbox.
                     match obey {
                         Some(obey) => obey(asking, request),
-                        None => tracing::warn!(?asking, run = %request.run_id, "nobody here takes this request"),
+                        None => {
+                            tracing::warn!(?asking, run = %request.run_id, "nobody here takes this request")
+                        }
                     }
                 }
                 Event::Closed(why) => {
