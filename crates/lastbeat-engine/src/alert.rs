@@ -185,10 +185,10 @@ fn outside_maintenance(worker: &Worker, needs: Vec<Need>, now: Moment, rules: &R
             None => windows.push((window.from, window.until)),
         }
     }
-    // An end that the observer slept through is judged when it has heard its workers.
-    let hold = worker.runs.iter().map(|run| run.hold_until(rules)).max().unwrap_or_default();
     let mut told = needs;
     for (from, until) in windows {
+        // An end that the observer slept through is judged when it has heard its workers.
+        let is_over = now >= worker.judged_from(until, rules);
         let mut over = Vec::new();
         for need in &mut told {
             let open_inside =
@@ -198,7 +198,7 @@ fn outside_maintenance(worker: &Worker, needs: Vec<Need>, now: Moment, rules: &R
             }
             let still_down = need.until.as_ref().is_none_or(|(resolved, _)| *resolved > until)
                 && need.back.is_none_or(|back| back > until);
-            if still_down && need.name.severity() == Severity::Page && now >= until.max(hold) {
+            if still_down && need.name.severity() == Severity::Page && is_over {
                 let because = format!("still down after maintenance: {}", need.because);
                 let (name, host) = (AlertName::MaintenanceOver, need.host.clone());
                 let (since, until, back) = (until, need.until.clone(), need.back);
@@ -236,7 +236,7 @@ fn needs_of(worker: &Worker, run: &Run, now: Moment, rules: &Rules) -> Vec<Need>
     }
     if let Some(promise) = worker.promise(run, rules)
         && promise.state == PromiseState::Broken
-        && (now >= run.hold_until(rules) || promise.was_missed)
+        && (promise.was_missed || now >= worker.judged_from(promise.due, rules))
     {
         need(
             AlertName::RestartOverdue,
@@ -255,7 +255,7 @@ fn needs_of(worker: &Worker, run: &Run, now: Moment, rules: &Rules) -> Vec<Need>
     }
     let suspended =
         run.suspended_since().filter(|_| !run.ended()).map(|since| since.plus(rules.suspended_ms));
-    if let Some(since) = suspended.filter(|since| *since <= now) {
+    if let Some(since) = suspended.filter(|since| worker.judged_from(*since, rules) <= now) {
         need(AlertName::Suspended, since, None, "its witness sees it stopped (state T)".to_owned());
     }
     if let Some(since) = run.orphaned_since(now, rules) {

@@ -59,7 +59,7 @@ pub fn worker_words(
         Condition::Failed => {
             let failed = worker.failure(rules).and_then(|run| Some((run, run.verdict().ending()?)));
             match failed {
-                Some((_, ending)) if worker.outlasted_maintenance(ending.at, now) => {
+                Some((_, ending)) if worker.outlasted_maintenance(ending.at, now, rules) => {
                     "Failed: still down after maintenance".to_owned()
                 }
                 Some((run, ending)) => failure_words(run, ending, now, rules),

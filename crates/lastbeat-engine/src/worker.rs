@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::dossier::Stamped;
 use crate::ending::{Class, Exit, Severity, words};
-use crate::fact::{Deadline, Fact, PlanKind, RunId, Source};
+use crate::fact::{Away, Deadline, Fact, PlanKind, RunId, Source};
 use crate::judge::{Context, State, Successor};
 use crate::moment::Moment;
 use crate::plan::{Window, holding};
@@ -109,6 +109,8 @@ pub struct Worker {
     pub(crate) runs: Vec<Run>,
     /// Planned work that speaks of it, in the order of its announcement.
     pub(crate) windows: Option<Arc<[Window]>>,
+    /// When the observer did not watch, oldest first; the same for all workers.
+    pub(crate) absences: Option<Arc<[Away]>>,
 }
 
 /// A run's class before and after a fact.
@@ -122,7 +124,7 @@ pub(crate) struct Shift {
 
 impl Worker {
     pub(crate) fn new(service: Arc<str>, worker: Arc<str>, windows: Vec<Window>) -> Self {
-        let mut new = Self { service, worker, runs: Vec::new(), windows: None };
+        let mut new = Self { service, worker, runs: Vec::new(), windows: None, absences: None };
         new.take_windows(windows);
         new
     }
@@ -152,9 +154,22 @@ impl Worker {
     }
 
     /// Whether what was so at a moment was still so when a maintenance was over.
-    pub(crate) fn outlasted_maintenance(&self, at: Moment, now: Moment) -> bool {
-        let maintenances = self.windows().iter().filter(|window| window.plan.kind == PlanKind::Maintenance);
-        maintenances.into_iter().any(|window| at < window.until && window.until <= now)
+    pub(crate) fn outlasted_maintenance(&self, at: Moment, now: Moment, rules: &Rules) -> bool {
+        let mut maintenances = self.windows().iter().filter(|it| it.plan.kind == PlanKind::Maintenance);
+        maintenances.any(|window| at < window.until && self.judged_from(window.until, rules) <= now)
+    }
+
+    /// From when something that was due is judged: at once, or when the observer, which was away then or just back, has
+    /// given its runs one full silence timeout to speak. A later absence takes nothing back.
+    pub(crate) fn judged_from(&self, due: Moment, rules: &Rules) -> Moment {
+        let of_then = self.runs.iter().filter(|run| run.started_at() <= due);
+        let silence_ms =
+            of_then.map(|run| rules.silence_ms(run.interval_ms(rules))).max().unwrap_or_default();
+        let absences = self.absences.as_deref().unwrap_or_default();
+        absences.iter().fold(due, |due, away| {
+            let hold = away.to.plus(silence_ms);
+            if away.from < due && due < hold { hold } else { due }
+        })
     }
 
     /// Whether one of its runs is on a host.
@@ -452,7 +467,9 @@ impl Worker {
             self.last_ended().and_then(|run| run.verdict.class()).map_or(Severity::None, Class::severity);
         let severity = match condition {
             Condition::Stopped | Condition::Restarting => ended.min(Severity::Ticket),
-            Condition::Suspended if now.since(since) >= rules.suspended_ms => Severity::Page,
+            Condition::Suspended if now >= self.judged_from(since.plus(rules.suspended_ms), rules) => {
+                Severity::Page
+            }
             Condition::Maintenance
             | Condition::CrashLoop
             | Condition::RestartOverdue
