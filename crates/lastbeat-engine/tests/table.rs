@@ -18,7 +18,7 @@ mod script;
 use std::collections::BTreeSet;
 
 use lastbeat_engine::ending::{CauseKind, CleanupOutcome};
-use lastbeat_engine::{AlertName, Class, Condition};
+use lastbeat_engine::{AlertName, Class, Condition, NoticeName};
 use play::{Shown, play};
 use rows::{Expect, Row, cast, folder, rows};
 
@@ -106,6 +106,7 @@ fn every_word_and_every_rule_is_shown_by_a_row_that_is_right() {
             ("cleanup", &seen.cleanups),
             ("condition", &seen.conditions),
             ("alert", &seen.alerts),
+            ("notice", &seen.notices),
         ] {
             shown.extend(words.iter().map(|word| format!("{kind} {word}")));
         }
@@ -119,8 +120,10 @@ fn every_word_and_every_rule_is_shown_by_a_row_that_is_right() {
     let cleanups = CleanupOutcome::ALL.iter().map(|outcome| format!("cleanup {}", outcome.as_str()));
     let conditions = Condition::ALL.iter().map(|condition| format!("condition {}", condition.as_str()));
     let alerts = AlertName::ALL.iter().map(|name| format!("alert {}", name.as_str()));
+    let notices = NoticeName::ALL.iter().map(|name| format!("notice {}", name.as_str()));
     let rules = RULES.iter().map(|rule| format!("rule {rule}"));
-    let all = classes.chain(causes).chain(cleanups).chain(conditions).chain(alerts).chain(rules);
+    let all =
+        classes.chain(causes).chain(cleanups).chain(conditions).chain(alerts).chain(notices).chain(rules);
     let missing: Vec<String> = all.filter(|word| !shown.contains(word)).collect();
     assert!(missing.is_empty(), "no row that is right shows: {}", missing.join(", "));
 }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use lastbeat_engine::ending::Ending;
 use lastbeat_engine::words::Tally;
-use lastbeat_engine::{Alert, Fact, FactId, Moment, Roster, Rules, RunId, Source, WallOffset, What, words};
+use lastbeat_engine::{
+    Alert, Fact, FactId, Moment, NoticeName, Roster, Rules, RunId, Source, WallOffset, What, words,
+};
 
 use crate::rows::{Cast, Due, End, Expect, Look, Row, ms, names};
 use crate::script::{Act, Does, RunIds, acts};
@@ -25,6 +27,7 @@ pub(crate) struct Shown {
     pub(crate) cleanups: BTreeSet<&'static str>,
     pub(crate) conditions: BTreeSet<&'static str>,
     pub(crate) alerts: BTreeSet<&'static str>,
+    pub(crate) notices: BTreeSet<&'static str>,
     /// What was otherwise than expected; empty when the row is right.
     pub(crate) wrong: Vec<String>,
 }
@@ -210,6 +213,7 @@ impl Player<'_> {
             }
         }
         self.alerts(at_ms);
+        self.notices(at_ms, last);
         for look in expect.page.iter().filter(|look| ms(&look.at) == at_ms) {
             self.page(at_ms, look);
         }
@@ -337,6 +341,36 @@ impl Player<'_> {
                     );
                 }
             }
+        }
+    }
+
+    /// No notice but the expected, never of what has not ended, and each of them in the end.
+    fn notices(&mut self, at_ms: u64, last: bool) {
+        let expect = self.expect;
+        let wanted: Vec<(&str, &str, u64, &str)> = expect
+            .notices
+            .iter()
+            .map(|told| (&*told.name, &*told.worker, ms(&told.at), &*told.because))
+            .collect();
+        let told = self.stage.roster.snapshot().notices(self.stage.now);
+        let told: Vec<(&str, &str, u64, &str)> = told
+            .iter()
+            .map(|it| (it.name.as_str(), &*it.worker, it.at.since(self.began), &*it.because))
+            .collect();
+        for notice in &told {
+            self.shown.notices.insert(
+                NoticeName::ALL
+                    .iter()
+                    .map(|name| name.as_str())
+                    .find(|name| *name == notice.0)
+                    .expect("a name"),
+            );
+            if !wanted.contains(notice) {
+                self.wrong(at_ms, &format!("nobody wants the notice {notice:?}"));
+            }
+        }
+        for notice in wanted.iter().filter(|notice| last && !told.contains(notice)) {
+            self.wrong(at_ms, &format!("there should be the notice {notice:?}"));
         }
     }
 
