@@ -3,6 +3,7 @@
 //! Invariant: what it says is looked at after every fact, and whenever time alone may have changed an alert.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use lastbeat_engine::fact::{Away, FactId};
@@ -52,6 +53,16 @@ pub(crate) struct Collector {
     all_moved: bool,
     pub(crate) told: Told,
     record: bool,
+}
+
+/// What is written to it, as a number.
+struct Hashed(u64);
+
+impl std::fmt::Write for Hashed {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0 = text.bytes().fold(self.0, |hash, byte| hash.wrapping_mul(131).wrapping_add(byte.into()));
+        Ok(())
+    }
 }
 
 /// Class, cause and cleanup (I7).
@@ -141,6 +152,10 @@ impl Collector {
             self.roster.step(&fact);
         }
         self.mark(now, run.0 as u64, fact.id.seq);
+        // All of it, not only that it came.
+        let mut content = Hashed(0);
+        let _ = write!(content, "{:?} {} {:?}", fact.id.source, fact.age_ms, fact.what);
+        self.mark(now, 23, content.0);
         // A start may tell of a new boot of a host, a plan speaks of a service: then all are looked at.
         let all = matches!(
             fact.what,
@@ -435,8 +450,9 @@ impl Collector {
     }
 }
 
-/// Byte for byte: whatever their whole rendering would show is compared, but without making strings of it.
-/// `LastbeatOrphaned` alone rests on beats, which leave no trace.
+/// Byte for byte: whatever their whole rendering would show is compared, but without making strings of it: verdicts,
+/// amendments, alerts, notices, counters, silences and windows. `LastbeatOrphaned` alone rests on beats, which leave no
+/// trace.
 fn same(before: &Snapshot, after: &Snapshot, now: u64) -> bool {
     let runs = |snapshot: &Snapshot| {
         let all = snapshot.workers().iter().flat_map(|worker| worker.runs());
@@ -447,5 +463,11 @@ fn same(before: &Snapshot, after: &Snapshot, now: u64) -> bool {
         all.retain(|alert: &Alert| alert.name != AlertName::Orphaned);
         all
     };
-    runs(before) == runs(after) && alerts(before) == alerts(after)
+    let at = Moment::from_millis(now);
+    runs(before) == runs(after)
+        && alerts(before) == alerts(after)
+        && before.notices(at) == after.notices(at)
+        && before.counts() == after.counts()
+        && before.silences() == after.silences()
+        && before.windows() == after.windows()
 }
