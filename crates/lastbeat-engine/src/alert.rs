@@ -65,6 +65,24 @@ impl AlertName {
         }
     }
 
+    /// Told once for a host, instead of for each of its workers.
+    const fn is_of_a_host(self) -> bool {
+        match self {
+            Self::HostLost | Self::HostRebooted => true,
+            Self::WorkerFailed
+            | Self::RestartOverdue
+            | Self::AgentFailed
+            | Self::Hung
+            | Self::Suspended
+            | Self::CrashLoop
+            | Self::MaintenanceOver
+            | Self::ObserverOrNetwork
+            | Self::Orphaned
+            | Self::CleanupNotClean
+            | Self::ExitedSilently => false,
+        }
+    }
+
     const fn of_class(class: Class) -> Option<Self> {
         match class {
             Class::Completed | Class::Shutdown | Class::Superseded => None,
@@ -131,11 +149,12 @@ pub fn alerts(worker: &Worker, now: Moment, rules: &Rules) -> Vec<Alert> {
     // An old run that ends after its successor was steady woke nobody.
     needs.retain(|need| need.until.as_ref().is_none_or(|(until, _)| *until > need.since));
     if let Some(since) = worker.crash_loop(now, rules) {
-        // One page for the loop, instead of one for each turn of it.
-        for need in needs.iter_mut().filter(|need| need.name == AlertName::WorkerFailed) {
-            need.until = Some((since.max(need.since), "part of a crash loop".to_owned()));
-        }
+        // One page for the loop: it takes the place of the one that its first turns had, and continues it.
         let because = format!("{} bad endings in {}", rules.loop_endings, span(rules.loop_ms));
+        let stands = |need: &&mut Need| need.until.as_ref().is_none_or(|(until, _)| *until >= since);
+        for turn in needs.iter_mut().filter(|need| need.name == AlertName::WorkerFailed).filter(stands) {
+            (turn.name, turn.because) = (AlertName::CrashLoop, because.clone());
+        }
         let (until, back, host) = (None, None, None);
         needs.push(Need { name: AlertName::CrashLoop, since, until, back, host, because });
     }
@@ -287,9 +306,8 @@ fn open_since(run: &Run, name: AlertName) -> Option<Moment> {
 
 /// One alert for each host, instead of one for each of its workers. What came after all was well again is another.
 pub(crate) fn by_host(alerts: Vec<Alert>) -> Vec<Alert> {
-    let (mut of_hosts, mut told): (Vec<Alert>, Vec<Alert>) = alerts
-        .into_iter()
-        .partition(|alert| matches!(alert.name, AlertName::HostLost | AlertName::HostRebooted));
+    let (mut of_hosts, mut told): (Vec<Alert>, Vec<Alert>) =
+        alerts.into_iter().partition(|alert| alert.name.is_of_a_host());
     of_hosts
         .sort_by(|one, other| (one.name, &one.host, one.since).cmp(&(other.name, &other.host, other.since)));
     let together = |one: &[Alert], next: &Alert| {

@@ -194,7 +194,9 @@ pub(crate) fn told<'a>(worker: &Worker, fact: &'a Fact, rules: &Rules) -> Cow<'a
         (Bug::ArrivalDecides, What::Stopped | What::Continued) => {
             wrong.id.seq = after(held.held.as_ref().map(|it| it.seq));
         }
-        (Bug::RepeatCounts, What::Asked(_)) if held.asks.contains_key(&seq) => wrong.id.seq += 1 << 32,
+        (Bug::RepeatCounts, What::Asked(_)) if held.asks.contains_key(&(fact.id.source, seq)) => {
+            wrong.id.seq += 1 << 32
+        }
         (Bug::RepeatCounts, What::SignalSeen(_)) if held.signals.contains_key(&seq) => {
             wrong.id.seq += 1 << 32;
         }
