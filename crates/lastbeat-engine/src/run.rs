@@ -203,8 +203,8 @@ impl Run {
 
     /// It is over, as far as is known.
     #[must_use]
-    pub const fn ended(&self) -> bool {
-        matches!(self.verdict.state, State::Ended(_))
+    pub fn ended(&self) -> bool {
+        self.verdict.ending().is_some()
     }
 
     /// When it started, or was first heard of.
@@ -623,7 +623,7 @@ impl Run {
         // a stop that an operator announced as one.
         let by_command_line = || {
             let cause = ending.cause.as_ref()?;
-            let at_the_terminal = matches!(cause.kind, CauseKind::Keyboard | CauseKind::TerminalHangup);
+            let at_the_terminal = [CauseKind::Keyboard, CauseKind::TerminalHangup].contains(&cause.kind);
             let start = self.dossier.witness_start.as_ref()?;
             start.value.back_within_ms.filter(|_| !at_the_terminal && stop.is_none())
         };

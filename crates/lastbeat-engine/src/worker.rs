@@ -280,7 +280,7 @@ impl Worker {
         }
         if let Some(run) = self.run_mut(fact.id.run) {
             run.dossier.admit(fact);
-            if matches!(fact.id.source, Source::Own | Source::Witness) {
+            if [Source::Own, Source::Witness].contains(&fact.id.source) {
                 run.last_said = run.last_said.max(fact.occurred());
             }
             // A spooled fact may be first to arrive; the run was heard of at the earliest receipt.
@@ -591,11 +591,14 @@ fn because(fact: &Fact, run: RunId) -> String {
     use crate::fact::What;
     let name = fact.what.type_name();
     let seq = fact.id.seq;
-    if matches!(fact.what, What::Plan(_) | What::PlanEnd(_)) {
-        return format!("planned work ({name} #{seq})");
-    }
     if fact.id.run != run {
-        return format!("{name} of another run");
+        // A plan is about no single run.
+        let planned = ["plan", "plan_end"].contains(&name);
+        return if planned {
+            format!("planned work ({name} #{seq})")
+        } else {
+            format!("{name} of another run")
+        };
     }
     match &fact.what {
         What::Final(_) => format!("final beat delivered late (final #{seq})"),
