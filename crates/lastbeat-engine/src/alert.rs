@@ -212,7 +212,9 @@ fn outside_maintenance(worker: &Worker, needs: Vec<Need>, now: Moment, rules: &R
         for need in &mut told {
             let open_inside =
                 need.since < until && need.until.as_ref().is_none_or(|(resolved, _)| *resolved > from);
-            if !open_inside {
+            // A ticket of before woke nobody, and is not forgotten over the work.
+            let ticket_of_before = need.name.severity() == Severity::Ticket && need.since < from;
+            if !open_inside || ticket_of_before {
                 continue;
             }
             let still_down = need.until.as_ref().is_none_or(|(resolved, _)| *resolved > until)
@@ -240,7 +242,7 @@ fn needs_of(worker: &Worker, run: &Run, now: Moment, rules: &Rules) -> Vec<Need>
     }
     let mut need = |name, since, until, because: String| {
         let resolved: &Option<(Moment, String)> = &until;
-        let back = worker.successors(run).filter_map(Run::ready_at).min();
+        let back = worker.heirs(run).filter_map(Run::ready_at).min();
         let back = back.or_else(|| resolved.as_ref().map(|(at, _)| *at));
         needs.push(Need { name, since, until, back, host: run.host(), because });
     };
@@ -277,7 +279,9 @@ fn needs_of(worker: &Worker, run: &Run, now: Moment, rules: &Rules) -> Vec<Need>
     if let Some(since) = suspended.filter(|since| worker.judged_from(*since, rules) <= now) {
         need(AlertName::Suspended, since, None, "its witness sees it stopped (state T)".to_owned());
     }
-    if let Some(since) = run.orphaned_since(now, rules) {
+    // A witness whose link was dropped dials again: as long as a client's loss is waited for, so is its.
+    let orphaned = run.orphaned_since(now, rules).map(|closed| closed.plus(rules.link_ms));
+    if let Some(since) = orphaned.filter(|since| *since <= now) {
         need(AlertName::Orphaned, since, None, "its witness left without telling an exit".to_owned());
     }
     // What an amendment took back was open from the old verdict to the amendment.
@@ -356,9 +360,11 @@ pub(crate) fn of_silence(silence: &Silence) -> Alert {
 
 /// When the first later run had been ready for a steady minute.
 fn steady_successor(worker: &Worker, run: &Run, rules: &Rules) -> Option<(Moment, String)> {
-    worker
-        .successors(run)
-        .filter_map(|next| Worker::steady_at(next, rules))
-        .min()
-        .map(|at| (at, "a successor is ready and steady".to_owned()))
+    // A child that takes over was ready before; what counts is how long it has stood since its parent's end was told.
+    let alone = run.told_its_end_at().map(|told| told.plus(rules.steady_ms)).unwrap_or_default();
+    let steady = |next: &Run| {
+        let at = Worker::steady_at(next, rules)?;
+        Some(if next.parent_run() == Some(run.id) { at.max(alone) } else { at })
+    };
+    worker.heirs(run).filter_map(steady).min().map(|at| (at, "a successor is ready and steady".to_owned()))
 }

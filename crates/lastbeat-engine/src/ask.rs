@@ -2,6 +2,8 @@
 //!
 //! Invariant: pure, and without a clock, like the judge; an ask is found in the facts or not at all.
 
+use std::sync::Arc;
+
 use crate::dossier::{Dossier, Stamped};
 use crate::ending::{Cause, CauseKind, ClassHint, Exit};
 use crate::fact::{Asked, PlanKind, SignalSeen};
@@ -18,6 +20,8 @@ pub struct Ask {
     pub at: Moment,
     /// When the stop deadline ends.
     pub deadline: Moment,
+    /// The plan that announced it.
+    pub plan: Option<Arc<str>>,
     /// A second request came.
     pub again: bool,
     /// Every signal that asked: to end by any of them is to end as asked.
@@ -68,12 +72,14 @@ pub(crate) fn ask(
     let signals = own.iter().map(|ask| &ask.value.cause).chain(seen.iter().map(|seen| &seen.value.cause));
     let signals = signals.chain([&cause]).filter_map(|cause| cause.signal.clone());
     let signals = signals.chain(asked.stop_it_died_of()).collect();
-    let cause = match announced(dossier, windows, at) {
+    let announced = announced(dossier, windows, at);
+    let cause = match announced {
         Some(window) => Cause { signal: cause.signal, sender: cause.sender, ..window.cause() },
         None => cause,
     };
     let deadline = extended(dossier, deadline, rules);
-    Some(Box::new(Ask { cause, at, deadline, again: asked.again(&own, rules), signals }))
+    let plan = announced.map(|window| Arc::clone(&window.plan.id));
+    Some(Box::new(Ask { cause, at, deadline, plan, again: asked.again(&own, rules), signals }))
 }
 
 /// What an ask is looked for in.

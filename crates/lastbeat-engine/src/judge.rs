@@ -432,8 +432,17 @@ impl Judge<'_> {
         if let Some(oom) = &dossier.oom {
             witness.push(format!("oom #{}", oom.seq));
         }
+        if let Some(left) = dossier.left_behind.as_ref().filter(|left| !left.value.children.is_empty()) {
+            witness.push(format!("left_behind #{}", left.seq));
+        }
         if let Some(exit) = self.exit {
             witness.push(format!("exit #{}", exit.seq));
+        }
+        if let Some(stuck) = dossier.stuck.as_ref().filter(|_| class == Class::Watchdog) {
+            inferred.push(format!("expired #{}", stuck.seq));
+        }
+        if let Some(plan) = self.ask.and_then(|ask| ask.plan.as_ref()) {
+            inferred.push(format!("plan {plan}"));
         }
         if let Some(which) = expired {
             let seq = match which {

@@ -530,7 +530,9 @@ impl Roster {
         now: Moment,
         asked: &mut HashMap<String, bool>,
     ) -> bool {
-        let run = self.workers[slot].run(run).filter(|run| run.rebooted.is_none());
+        // Who fell silent with half of the fleet is lost inside that alert, not with its host.
+        let alone = |run: &&Run| run.rebooted.is_none() && run.folded.is_none_or(|it| it.until.is_some());
+        let run = self.workers[slot].run(run).filter(alone);
         let Some(host) = run.and_then(Run::host_name) else { return false };
         if let Some(known) = asked.get(host) {
             return *known;

@@ -241,7 +241,13 @@ impl Run {
 
     /// It told its end itself, or its witness did: a child may take its place.
     pub(crate) fn told_its_end(&self) -> bool {
-        self.dossier.fin.is_some() || self.dossier.exit.is_some()
+        self.told_its_end_at().is_some()
+    }
+
+    /// When the last word on that was received.
+    pub(crate) fn told_its_end_at(&self) -> Option<Moment> {
+        let exit = self.dossier.exit.as_ref().map(|exit| exit.taken);
+        exit.max(self.dossier.fin.as_ref().map(|fin| fin.taken))
     }
 
     /// Its process id.

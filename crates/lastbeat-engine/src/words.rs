@@ -258,6 +258,9 @@ fn unclean_words(ending: &Ending) -> String {
             _ => format!("cleanup partial: {}", step.name),
         };
     }
+    if let Some(step) = cleanup.steps.iter().find(|step| step.outcome.is_none()) {
+        return format!("cleanup partial: {} not finished", step.name);
+    }
     if let Some(name) = cleanup.abandoned.first() {
         let count = cleanup.abandoned.len();
         let plural = if count == 1 { "agent" } else { "agents" };

@@ -247,8 +247,8 @@ impl Worker {
         run.parent_run().is_some_and(|parent| self.run(parent).is_some())
     }
 
-    /// Who answers for a run's promise: its successors, and a child to which it had handed over before it ended.
-    fn heirs(&self, run: &Run) -> impl Iterator<Item = &Run> {
+    /// Who answers for a run that is gone, and for its promise: its successors, and a child to which it had handed over before it ended.
+    pub(crate) fn heirs(&self, run: &Run) -> impl Iterator<Item = &Run> {
         let (parent, over) = (run.id, run.told_its_end());
         let children = self.runs.iter().filter(move |child| over && child.parent_run() == Some(parent));
         self.successors(run).chain(children.filter(|child| !child.ended()))
@@ -331,8 +331,15 @@ impl Worker {
     }
 
     fn record(&mut self, shift: &Shift, fact: &Fact) {
-        let Some((from, from_at)) = shift.from else { return };
         let because = because(fact, shift.run);
+        let Some((from, from_at)) = shift.from else {
+            // What lay in one spool is read word by word, at one moment: it is one amendment, to what it comes to.
+            let last = self.run_mut(shift.run).and_then(|run| run.amendments.last_mut());
+            if let Some(last) = last.filter(|last| last.to.is_none() && last.at == fact.taken) {
+                (last.to, last.because) = (shift.to, because);
+            }
+            return;
+        };
         if let Some(run) = self.run_mut(shift.run) {
             if run.amendments.len() == AMENDMENTS_MAX {
                 run.amendments.remove(0);
@@ -394,7 +401,7 @@ impl Worker {
     pub fn failure(&self, rules: &Rules) -> Option<&Run> {
         let ended = self.last_ended()?;
         let bad = ended.verdict.class().is_some_and(|class| class.severity() == Severity::Page);
-        let replaced = self.successors(ended).any(|next| next.ready_at().is_some());
+        let replaced = self.heirs(ended).any(|next| next.ready_at().is_some());
         (bad && !replaced && !self.is_covered(ended, rules)).then_some(ended)
     }
 
@@ -463,6 +470,8 @@ impl Worker {
             Some(window) => (Condition::Maintenance, window.from),
             None => self.condition(now, promise, rules),
         };
+        #[cfg(feature = "planted")]
+        let (condition, since) = crate::planted::stood((condition, since), rules);
         let ended =
             self.last_ended().and_then(|run| run.verdict.class()).map_or(Severity::None, Class::severity);
         let severity = match condition {

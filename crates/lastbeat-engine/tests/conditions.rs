@@ -83,7 +83,9 @@ fn a_run_whose_witness_left_without_an_exit_is_orphaned_while_it_goes_on() {
     let mut stage = Stage::new();
     let run = stage.witnessed(1);
     stage.own(run, start()).own(run, What::Ready).link(run, Source::Own, 2);
-    stage.unlink(run, Source::Witness, 1).pass(1_000).beat(run, Source::Own);
+    stage.unlink(run, Source::Witness, 1).pass(5_000).beat(run, Source::Own);
+    assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Live, vec![]));
+    stage.pass(5_000).beat(run, Source::Own);
     assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Live, vec!["LastbeatOrphaned"]));
     stage.link(run, Source::Witness, 3);
     assert_eq!(stage.open_alerts(), Vec::<&str>::new());
@@ -461,6 +463,71 @@ fn a_child_that_was_handed_over_to_keeps_its_parents_promise() {
         stage.pass(5_000).beat(child, Source::Own);
     }
     assert_eq!((stage.condition(), stage.alerts()), (Condition::Live, vec![]));
+}
+
+#[test]
+fn a_child_that_lives_takes_the_place_of_a_parent_that_was_killed() {
+    let mut stage = Stage::new();
+    let parent = stage.witnessed(1);
+    stage.own(parent, start()).own(parent, What::Ready);
+    let child = stage.run(2);
+    stage
+        .pass(1_000)
+        .own(child, What::Start(Start { goodbye: true, parent_run: Some(parent), ..Start::default() }));
+    stage.own(child, What::Ready).link(child, Source::Own, 2);
+    for _ in 0..20 {
+        stage.pass(4_000).beat(child, Source::Own).beat(parent, Source::Own).beat(parent, Source::Witness);
+    }
+    stage.witness(parent, exit_signal("SIGKILL"));
+    assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Live, vec!["LastbeatWorkerFailed"]));
+    for _ in 0..16 {
+        stage.pass(4_000).beat(child, Source::Own);
+    }
+    assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Live, vec![]));
+}
+
+#[test]
+fn a_step_that_began_and_was_not_heard_of_again_is_named() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.witness(run, seen(by_signal("SIGTERM"))).own(run, What::Step(step("flush", None)));
+    stage.witness(run, exit_code(0));
+    assert_eq!(stage.words(), "Stopped, cleanup partial: flush not finished");
+}
+
+#[test]
+fn a_ticket_of_before_the_maintenance_is_not_forgotten_over_it() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.own(run, start()).own(run, What::Ready).witness(run, exit_code(0)).pass(1_000);
+    let plan = lastbeat_engine::fact::Plan {
+        id: "window".into(),
+        kind: lastbeat_engine::fact::PlanKind::Maintenance,
+        service: "s".into(),
+        worker: None,
+        for_ms: 60_000,
+        who: None,
+        why: None,
+        deploy: None,
+    };
+    stage.operator(What::Plan(plan)).pass(1_000);
+    assert_eq!(stage.open_alerts(), ["LastbeatExitedSilently"]);
+    stage.pass(120_000);
+    assert_eq!(stage.open_alerts(), ["LastbeatExitedSilently"]);
+}
+
+#[test]
+fn a_verdict_names_the_plan_and_the_children_it_rests_on() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.witness(run, seen(by_signal("SIGTERM")));
+    let children = vec![(71, "feed".to_owned())];
+    stage.witness(run, What::LeftBehind(LeftBehind { children, ..LeftBehind::default() }));
+    stage.witness(run, exit_code(0));
+    let snapshot = stage.roster.snapshot();
+    let ending = snapshot.run(run).unwrap().1.verdict().ending().unwrap().clone();
+    let facts: Vec<String> = ending.evidence.into_iter().flat_map(|it| it.facts).collect();
+    assert_eq!(facts, ["signal_seen #2", "left_behind #3", "exit #4"]);
 }
 
 #[test]

@@ -382,6 +382,22 @@ fn who_stays_silent_is_lost_inside_the_one_alert_and_stands_alone_when_it_is_ove
 }
 
 #[test]
+fn who_is_lost_in_a_mass_silence_is_lost_and_not_with_its_host() {
+    let mut stage = Stage::new();
+    let runs: Vec<RunId> = (0..9_u8)
+        .map(|place| {
+            linked(&mut stage, u128::from(place) + 1, ["north", "south", "west"][usize::from(place / 3)], "b")
+        })
+        .collect();
+    stage.pass(1_000);
+    beat_all(&mut stage, &runs, 10_000);
+    beat_all(&mut stage, &runs[6..], 400_000);
+    let classes: Vec<Option<Class>> = runs.iter().map(|run| stage.class(*run)).collect();
+    assert_eq!(classes[..6], [Some(Class::Lost); 6]);
+    assert_eq!(stage.open_alerts(), ["LastbeatObserverOrNetwork"]);
+}
+
+#[test]
 fn a_mass_silence_is_over_when_every_member_was_replaced() {
     let mut stage = Stage::new();
     let runs = fleet(&mut stage);
