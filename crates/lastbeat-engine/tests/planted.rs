@@ -127,6 +127,13 @@ fn the_right_rules_are_complained_of_by_nobody() {
 }
 
 #[test]
+fn an_engine_that_always_says_the_same_is_caught_within_a_hundred_worlds() {
+    for bug in [Bug::AlwaysLive, Bug::AlwaysLost, Bug::StandsAlwaysLive] {
+        assert!(by_a_world(Size::Small, 100, &Rules::wrong(bug)).is_some(), "{bug:?}");
+    }
+}
+
+#[test]
 fn every_wrong_rule_is_caught() {
     let bugs = Bug::ALL.to_vec();
     let caught = on_all_cores(bugs, caught);

@@ -12,7 +12,7 @@ use lastbeat_engine::{
 };
 
 use crate::script::Script;
-use crate::told::{Ring, Saying, Told};
+use crate::told::{Ring, Saying, Stood, Told};
 
 const ITSELF: RunId = RunId(u128::MAX);
 
@@ -45,6 +45,8 @@ pub(crate) struct Collector {
     same_process: Vec<Option<u32>>,
     changes: Vec<usize>,
     open: Vec<Vec<(AlertName, usize)>>,
+    /// Of each worker the condition that was said last.
+    conditions: Vec<Option<&'static str>>,
     open_hosts: Vec<(AlertName, String, usize)>,
     hosts_moved: bool,
     silence: Option<usize>,
@@ -90,6 +92,7 @@ impl Collector {
             same_process: Vec::new(),
             changes: Vec::new(),
             open: vec![Vec::new(); script.slots.len()],
+            conditions: vec![None; script.slots.len()],
             open_hosts: Vec::new(),
             hosts_moved: false,
             silence: None,
@@ -105,6 +108,11 @@ impl Collector {
         self.classes.push(Words::default());
         self.changes.push(0);
         self.same_process.push(same_process);
+    }
+
+    /// All that the journal holds.
+    pub(crate) fn journaled(&self) -> HashSet<FactId> {
+        self.journal.iter().map(|(fact, _)| fact.id).collect()
     }
 
     pub(crate) const fn listens(&self) -> bool {
@@ -368,6 +376,14 @@ impl Collector {
     fn look_at_alerts(&mut self, snapshot: &Snapshot, slot: usize, now: u64) {
         let (service, name) = &self.names[slot];
         let Some(worker) = snapshot.worker(service, name) else { return };
+        let condition = worker.standing(Moment::from_millis(now), &self.rules).condition.as_str();
+        if self.conditions[slot] != Some(condition) {
+            self.conditions[slot] = Some(condition);
+            self.told.stood.push(Stood { slot, at: now, condition });
+            self.mark(now, 29, slot as u64);
+            self.mark_word(now, condition);
+            self.note(now, || format!("w{slot:02} is {condition}"));
+        }
         let alerts = alert::alerts(worker, Moment::from_millis(now), &self.rules);
         let is_open = |name: AlertName| alerts.iter().any(|it| it.name == name && it.resolved.is_none());
         let mut open = std::mem::take(&mut self.open[slot]);

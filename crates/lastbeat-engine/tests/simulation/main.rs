@@ -98,6 +98,8 @@ fn the_oracle_fails_a_collector_that_always_says_live_and_one_that_always_says_l
         told.rings.clear();
         told.deeds.iter_mut().for_each(|deed| deed.class = None);
     }));
+    assert!(caught(|told| told.stood.iter_mut().for_each(|it| it.condition = "live")));
+    assert!(caught(|told| told.stood.iter_mut().for_each(|it| it.condition = "failed")));
     assert!(caught(|told| {
         for deed in &mut told.deeds {
             deed.class = Some("lost");

@@ -5,8 +5,10 @@
 use std::collections::HashMap;
 
 use crate::script::{End, Mode, PlanKind};
-use crate::told::{Deed, Ring, Told};
+use crate::told::{Deed, Ring, Stood, Told};
 
+#[path = "conditions.rs"]
+mod conditions;
 #[path = "truth.rs"]
 mod truth;
 
@@ -60,6 +62,7 @@ pub(crate) struct Oracle<'a> {
     pub(crate) rings: HashMap<usize, Vec<&'a Ring>>,
     pub(crate) masses: Vec<&'a Ring>,
     pub(crate) said: HashMap<u32, Vec<&'a crate::told::Saying>>,
+    pub(crate) stood: HashMap<usize, Vec<&'a Stood>>,
 }
 
 /// Everything that must not have been said, and all that should have been.
@@ -67,6 +70,7 @@ pub(crate) fn complaints(told: &Told) -> Vec<String> {
     let oracle = Oracle::new(told);
     let mut all: Vec<String> =
         told.replay_differs.iter().map(|at| format!("I6: replay at {at} shows other verdicts")).collect();
+    all.extend(told.unsafe_acks.iter().map(|run| format!("I5: an acknowledged word of run {run} is lost")));
     all.extend(told.bare.iter().map(|run| format!("I12: the ending of run {run} names no evidence")));
     all.extend(
         told.meddled
@@ -79,6 +83,7 @@ pub(crate) fn complaints(told: &Told) -> Vec<String> {
         all.extend(oracle.beside_the_class(deed));
         all.extend(oracle.still_down(deed));
         all.extend(oracle.stays(deed));
+        all.extend(oracle.stands_wrong(deed));
     }
     for ring in &told.rings {
         all.extend(oracle.false_alarm(ring));
@@ -108,7 +113,11 @@ impl<'a> Oracle<'a> {
         for saying in &told.said {
             said.entry(saying.run).or_default().push(saying);
         }
-        Self { told, by_slot, rings, masses, said }
+        let mut stood: HashMap<usize, Vec<&Stood>> = HashMap::new();
+        for it in &told.stood {
+            stood.entry(it.slot).or_default().push(it);
+        }
+        Self { told, by_slot, rings, masses, said, stood }
     }
 
     /// D6: a deadline that the observer may have slept through fires so long after its return.

@@ -55,7 +55,7 @@ impl Oracle<'_> {
         (by < self.told.until).then_some(by)
     }
 
-    fn is_excused(&self, deed: &Deed, by: u64) -> bool {
+    pub(crate) fn is_excused(&self, deed: &Deed, by: u64) -> bool {
         let maintained = self.told.windows.iter().any(|it| {
             it.kind == PlanKind::Maintenance
                 && it.slots.contains(&deed.slot)
@@ -68,14 +68,26 @@ impl Oracle<'_> {
             done || next.ready.is_some_and(|ready| ready + STEADY <= by + SLACK)
         });
         // M8: the end of a successor before it was ready, inside an open promise, is the promise's affair.
-        let covered = deed.ready_heard.is_none()
-            && self.by_slot[&deed.slot].iter().any(|it| it.run < deed.run && self.promised(it).is_some())
-            || deed.ready_heard.is_none() && self.within_any_restart(deed);
+        let covered =
+            deed.ready_heard.is_none() && (self.within_a_promise(deed) || self.within_a_restart(deed));
         maintained || late || covered
     }
 
-    fn within_any_restart(&self, deed: &Deed) -> bool {
-        self.told.windows.iter().any(|it| it.kind == PlanKind::Restart && it.slots.contains(&deed.slot))
+    /// It came to its end while an earlier run of its worker was still promised to be back.
+    fn within_a_promise(&self, deed: &Deed) -> bool {
+        let earlier = self.by_slot[&deed.slot].iter().filter(|it| it.run < deed.run);
+        earlier.into_iter().any(|it| {
+            let said = it.final_at.unwrap_or(it.ended).min(it.ended);
+            self.promised(it)
+                .is_some_and(|within| deed.ended.saturating_sub(LIE) <= said.saturating_add(within))
+        })
+    }
+
+    fn within_a_restart(&self, deed: &Deed) -> bool {
+        let mut restarts = self.told.windows.iter().filter(|it| it.kind == PlanKind::Restart);
+        restarts.any(|it| {
+            it.slots.contains(&deed.slot) && it.from <= deed.ended && deed.ended.saturating_sub(LIE) <= it.to
+        })
     }
 
     /// A page for this worker, its host, or the whole fleet was open.
@@ -295,10 +307,13 @@ impl Oracle<'_> {
             }),
             "LastbeatSuspended" => deeds.iter().any(|deed| {
                 let held = |(from, to): &(u64, u64)| from + 60_000 <= at + LIE && at <= to + SLACK;
-                let disturbed = self.is_disturbed(deed, at.saturating_sub(120_000), at);
+                // That it goes on was under way, and the network did not let it pass.
+                let unheard = |to: u64| self.is_cut_off(deed, to.saturating_sub(LINK), at);
                 // What was stopped when it was last heard of is taken for stopped until it is known to be gone.
                 let gone = deed.end == End::PowerLost && at <= self.news_until(deed);
-                deed.suspended.iter().any(|it| held(it) || (disturbed || gone) && it.0 <= at)
+                deed.suspended
+                    .iter()
+                    .any(|it| held(it) || (unheard(it.1) || gone) && it.0 + 60_000 <= at + LIE)
             }),
             "LastbeatAgentFailed" => {
                 deeds.iter().any(|deed| deed.agent_crashed.is_some_and(|(crashed, _)| crashed <= at))
@@ -309,8 +324,13 @@ impl Oracle<'_> {
                 let news = at <= heard.saturating_add(REPORTED) || !self.is_answered(deed, at);
                 unclean && deed.ended <= at + SLACK && news
             }),
-            // Its witness's link may close while its client goes on, whenever the network has a bad day.
-            "LastbeatOrphaned" => deeds.iter().any(|deed| deed.mode == Mode::Both || deed.same_as.is_some()),
+            // Its witness's link may close while its client goes on, whenever the network has a bad day, or the
+            // collector was just away.
+            "LastbeatOrphaned" => deeds.iter().any(|deed| {
+                let disturbed = self.is_disturbed(deed, at.saturating_sub(60_000), at);
+                let both = deed.mode == Mode::Both || deed.same_as.is_some();
+                both && deed.started <= at && at <= deed.ended + SLACK && disturbed
+            }),
             _ => false,
         };
         let maintained = self.maintained(ring);
@@ -361,7 +381,7 @@ impl Oracle<'_> {
     }
 
     /// What was said of a run last.
-    fn said_at(&self, deed: &Deed, at: u64) -> Option<&'static str> {
+    pub(crate) fn said_at(&self, deed: &Deed, at: u64) -> Option<&'static str> {
         self.said.get(&deed.run)?.iter().rev().find(|it| it.at <= at)?.class
     }
 

@@ -55,7 +55,7 @@ impl Oracle<'_> {
     }
 
     /// The newest run of a worker was ready, and in reach, for a steady minute: since when this is known.
-    fn well_since(&self, deed: &Deed) -> Option<u64> {
+    pub(crate) fn well_since(&self, deed: &Deed) -> Option<u64> {
         let known = deed.ready_heard? + STEADY + SLACK;
         let lives = deed.leaving > known && deed.final_at.is_none_or(|at| at > known);
         let newest = self.successors(deed).all(|next| next.started > known);
@@ -125,7 +125,12 @@ impl Oracle<'_> {
             let done = next.class == Some("completed") && next.ended <= to + LIE;
             done || next.ready.is_some_and(|ready| ready + STEADY <= until)
         });
-        let maintained = self.told.windows.iter().any(|it| it.slots.contains(&slot) && it.from <= to + LIE);
+        // An operator was at work while it stood, or had just been.
+        let maintained = self
+            .told
+            .windows
+            .iter()
+            .any(|it| it.slots.contains(&slot) && it.from <= to + LIE && ring.from <= it.to + STEADY);
         // What was said of one of its runs was amended at this moment.
         let amended = deeds.iter().any(|deed| {
             self.said

@@ -90,6 +90,14 @@ impl Ring {
     }
 }
 
+/// The condition that a worker is said to be in, from a moment on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stood {
+    pub(crate) slot: usize,
+    pub(crate) at: u64,
+    pub(crate) condition: &'static str,
+}
+
 /// An operator's window.
 #[derive(Debug, Clone)]
 pub(crate) struct Window {
@@ -114,6 +122,7 @@ pub(crate) struct Told {
     pub(crate) deeds: Vec<Deed>,
     pub(crate) said: Vec<Saying>,
     pub(crate) rings: Vec<Ring>,
+    pub(crate) stood: Vec<Stood>,
     /// When the collector did not watch, from and to.
     pub(crate) absences: Vec<(u64, u64)>,
     /// Hosts without power: which, from and to.
@@ -127,6 +136,8 @@ pub(crate) struct Told {
     pub(crate) facts: usize,
     /// Replay gave something else than was shown.
     pub(crate) replay_differs: Vec<u64>,
+    /// Runs of which a word was acknowledged and is not known any more.
+    pub(crate) unsafe_acks: Vec<u32>,
     /// Endings that name no evidence.
     pub(crate) bare: Vec<u32>,
     /// A fact of the first changed the class of the second, which is newer.

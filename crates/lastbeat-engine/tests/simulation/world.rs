@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use lastbeat_engine::ending::Exit;
+use lastbeat_engine::fact::FactId;
 use lastbeat_engine::{Rules, Source, What};
 
 use crate::collector::Collector;
@@ -554,6 +555,14 @@ impl<'a> World<'a> {
 
     fn sum_up(mut self) -> Told {
         let until = self.script.until;
+        // I5: what was acknowledged is in the journal, whatever became of the collector.
+        let journal = self.collector.journaled();
+        for voice in &self.voices {
+            let id = |seq| FactId { run: crate::collector::id(voice.run), source: voice.source, seq };
+            if !(1..=voice.acked as u64).all(|seq| journal.contains(&id(seq))) {
+                self.collector.told.unsafe_acks.push(voice.run);
+            }
+        }
         for life in &mut self.lives {
             let deed = &mut life.deed;
             (deed.ended, deed.leaving) = (deed.ended.min(until), deed.leaving.min(until));
