@@ -123,9 +123,11 @@ impl Asking<'_> {
             .iter()
             .zip(0..)
             .any(|(it, place)| by_operator(&it.value.cause) && (place > 0 || killed(&it.value.cause)));
-        let first = seen.iter().map(|seen| seen.occurred).min();
+        // Who follows an operator's stop with a signal sends the first.
+        let sent: Vec<_> = seen.into_iter().filter(|seen| !by_operator(&seen.value.cause)).collect();
+        let first = sent.iter().map(|seen| seen.occurred).min();
         let newest = self.dossier.newest_signal.as_ref().filter(|seen| self.in_life(seen));
-        let later = seen.into_iter().chain(self.notices()).map(|seen| seen.occurred);
+        let later = sent.into_iter().chain(self.notices()).map(|seen| seen.occurred);
         let last = later.chain(newest.map(|seen| seen.occurred)).max();
         let apart = first.zip(last).is_some_and(|(first, last)| last.since(first) >= rules.one_request_ms);
         told_by_client || told_by_witness || apart

@@ -401,6 +401,44 @@ fn an_operator_who_forces_a_stop_is_a_second_request() {
 }
 
 #[test]
+fn a_signal_after_an_operators_stop_of_an_unlinked_program_is_the_first() {
+    let by_alice = |signal: &str| Cause {
+        who: Some("alice".into()),
+        signal: Some(signal.into()),
+        ..Cause::of(CauseKind::Operator)
+    };
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.witness(run, seen(by_alice("SIGTERM"))).pass(3_000).witness(run, seen(keyboard()));
+    stage.pass(500).witness(run, exit_code(0));
+    assert_eq!((stage.class(run), stage.cause_kind(run)), (Some(Class::Shutdown), Some("operator")));
+}
+
+#[test]
+fn the_goodbye_of_a_run_whose_witness_was_killed_is_believed_ten_seconds_later() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.own(run, start()).own(run, What::Ready).link(run, Source::Own, 2);
+    stage.unlink(run, Source::Witness, 1).pass(4_000).beat(run, Source::Own);
+    stage.own(run, asked(keyboard())).own(run, clean_goodbye(keyboard(), Some(5_000)));
+    stage.unlink(run, Source::Own, 2).pass(10_000);
+    assert_eq!(
+        (stage.class(run), stage.open_alerts()),
+        (Some(Class::Shutdown), vec!["LastbeatRestartOverdue"])
+    );
+}
+
+#[test]
+fn an_open_link_of_a_witness_that_is_silent_itself_shows_nobody_alive() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.own(run, start()).own(run, What::Ready).pass(16_000);
+    stage.spooled(run, Source::Own, 3_000, asked(keyboard()));
+    stage.spooled(run, Source::Own, 1_000, clean_goodbye(keyboard(), None)).pass(60_000);
+    assert_eq!((stage.class(run), stage.open_alerts()), (Some(Class::Shutdown), vec![]));
+}
+
+#[test]
 fn a_terminal_that_closes_asks_whatever_was_declared() {
     let closed = || Cause { signal: Some("SIGHUP".into()), ..Cause::of(CauseKind::TerminalHangup) };
     let reloads = || Start { reload: true, ..Start::default() };

@@ -49,7 +49,7 @@ use world::World;
 
 /// Worlds of minutes that a wrong rule is played in until one of them complains; then the laws are asked so many
 /// cases each; then it is worlds of hours.
-const SMALL: u64 = 300;
+const SMALL: u64 = 1_000;
 const CASES: u32 = 100;
 const FULL: u64 = 24;
 /// So much of a complaint is shown.

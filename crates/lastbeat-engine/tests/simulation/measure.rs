@@ -157,6 +157,7 @@ fn failed_at(deed: &Deed) -> u64 {
         | End::Extended
         | End::Done
         | End::Unclean
+        | End::WrongCode
         | End::Forced
         | End::Panicked
         | End::Killed
@@ -179,6 +180,7 @@ const fn kind(end: End) -> Option<&'static str> {
         | End::Extended
         | End::Done
         | End::Unclean
+        | End::WrongCode
         | End::Forced
         | End::Silent
         | End::Reexecuted => None,

@@ -198,7 +198,7 @@ impl<'a> Oracle<'a> {
             self.is_planned(deed).into_iter().flat_map(|planned| self.right_if(deed, planned)).collect();
         // A hang-up is what ended a program that knows nothing of this, if it ends within the grace.
         let by_hangup = |at: &u64| deed.ended <= at + STOP + LIE;
-        if deed.mode == Mode::Unlinked && deed.hangups.iter().any(by_hangup) {
+        if !deed.reload && deed.hangups.iter().any(by_hangup) {
             right.extend(["shutdown", "shutdown_degraded", "shutdown_timeout"]);
         }
         right
@@ -272,6 +272,9 @@ impl<'a> Oracle<'a> {
             End::Done if planned && exit => right.push("shutdown"),
             End::Done if told || exit => right.push("completed"),
             End::Unclean if told || exit => right.push("shutdown_degraded"),
+            End::WrongCode if exit => right.push("shutdown_degraded"),
+            // Without its exit code there is nothing to say against it.
+            End::WrongCode if told => right.push("shutdown"),
             End::Forced if told || exit => right.push("shutdown_aborted"),
             End::Panicked if told || exit => {
                 right.push(if planned && deed.mode == Mode::Unlinked { "shutdown" } else { "crashed" });
@@ -323,6 +326,7 @@ impl<'a> Oracle<'a> {
             | End::Overstayed
             | End::Done
             | End::Unclean
+            | End::WrongCode
             | End::Forced
             | End::Panicked
             | End::TimedOut

@@ -75,11 +75,10 @@ impl Oracle<'_> {
 
     /// It came to its end while an earlier run of its worker was still promised to be back.
     fn within_a_promise(&self, deed: &Deed) -> bool {
-        let earlier = self.by_slot[&deed.slot].iter().filter(|it| it.run < deed.run);
-        earlier.into_iter().any(|it| {
-            let said = it.final_at.unwrap_or(it.ended).min(it.ended);
-            self.promised(it)
-                .is_some_and(|within| deed.ended.saturating_sub(LIE) <= said.saturating_add(within))
+        let mut earlier = self.by_slot[&deed.slot].iter().filter(|it| it.run < deed.run);
+        earlier.any(|it| {
+            let due = self.promised(it).map(|within| it.ended.saturating_add(within));
+            due.is_some_and(|due| deed.ended.saturating_sub(LIE) <= due)
         })
     }
 
@@ -140,6 +139,8 @@ impl Oracle<'_> {
         let due = deed.ended + within;
         let by =
             self.after_absences(due, silence(deed)).max(heard).max(self.exit_heard(deed).unwrap_or_default());
+        // Whose witness was killed is waited for as long as a witness that dials again.
+        let by = deed.orphaned.map_or(by, |_| by.max(self.after_absences(heard + LINK, silence(deed))));
         // Somebody came back: in time, or so late or so long ago that it is an affair of the past.
         let ready = self.successors(deed).filter_map(|next| next.ready).min();
         let back = ready.is_some_and(|ready| ready <= due + SLACK || ready <= by + SLACK);
@@ -202,11 +203,22 @@ impl Oracle<'_> {
                 ));
             }
         }
-        for (from, to) in deed.suspended.iter().filter(|_| deed.mode.witnessed()) {
+        for (from, to) in deed.suspended.iter().filter(|_| deed.mode.witnessed() && deed.orphaned.is_none()) {
             let by = from + 60_000 + SLACK;
             if by < *to && calm(*from, by) && !rang("LastbeatSuspended", *from, by) {
                 all.push(format!(
                     "I3: run {} of w{:02} is stopped since {from}; nobody was paged",
+                    deed.run, deed.slot
+                ));
+            }
+        }
+        if let Some((_, Some(at))) = deed.orphaned.map(|at| (at, deed.orphaned_heard)) {
+            // Its client beats on, and nobody dials in its witness's place.
+            let by = at + LINK + deed.interval * 2 + 5_000 + SLACK;
+            let known = deed.start_heard.is_some() && deed.leaving > by && by < self.told.until;
+            if known && calm(at.saturating_sub(20_000), by) && !rang("LastbeatOrphaned", at, by) {
+                all.push(format!(
+                    "I3: the witness of run {} of w{:02} is gone; no ticket by {by}",
                     deed.run, deed.slot
                 ));
             }
@@ -329,7 +341,8 @@ impl Oracle<'_> {
             "LastbeatOrphaned" => deeds.iter().any(|deed| {
                 let disturbed = self.is_disturbed(deed, at.saturating_sub(60_000), at);
                 let both = deed.mode == Mode::Both || deed.same_as.is_some();
-                both && deed.started <= at && at <= deed.ended + SLACK && disturbed
+                let killed = deed.orphaned.is_some_and(|killed| killed + LINK <= at + LIE);
+                both && deed.started <= at && at <= self.news_until(deed) && (disturbed || killed)
             }),
             _ => false,
         };
@@ -370,6 +383,7 @@ impl Oracle<'_> {
                     // What had happened before the window is nothing that the operator does.
                     let before = |at: u64| at <= it.from + LIE;
                     before(deed.ended) && ring.from <= self.due(deed).unwrap_or(u64::MAX)
+                        || deed.orphaned.is_some_and(before)
                         || deed.gaps.iter().any(|(from, to)| before(*from) && it.from < *to)
                         || deed
                             .hangs
@@ -470,6 +484,8 @@ impl Oracle<'_> {
     fn promised(&self, deed: &Deed) -> Option<u64> {
         match deed.end {
             End::Promised(within) if deed.mode.linked() => Some(within),
+            // The power went when it had said so.
+            End::PowerLost if deed.final_heard.is_some() && deed.said_back.is_some() => deed.said_back,
             End::Alive => None,
             _ => deed.back.filter(|_| {
                 let mut stops = self.told.windows.iter().filter(|it| it.kind == PlanKind::Stop);
@@ -477,7 +493,8 @@ impl Oracle<'_> {
                     it.slots.contains(&deed.slot) && it.from <= deed.ended && deed.ended + LIE < it.to
                 });
                 let announced = self.is_planned(deed).contains(&true);
-                (deed.asker != Some("keyboard") || announced) && !for_good
+                let at_the_terminal = matches!(deed.asker, Some("keyboard" | "terminal_hangup"));
+                (!at_the_terminal || announced) && !for_good
             }),
         }
     }

@@ -125,6 +125,13 @@ impl Oracle<'_> {
             let done = next.class == Some("completed") && next.ended <= to + LIE;
             done || next.ready.is_some_and(|ready| ready + STEADY <= until)
         });
+        // So does a child, as long as nobody has heard of its parent.
+        let fatherless = |it: &&&Deed| {
+            let parent = it.parent.map(|parent| &self.told.deeds[parent as usize]);
+            parent.is_some_and(|parent| parent.start_heard.is_none_or(|heard| heard > to))
+        };
+        let mut fatherless = deeds.iter().filter(fatherless);
+        let well = well || fatherless.any(|it| it.class == Some("completed") && it.ended <= to + LIE);
         // An operator was at work while it stood, or had just been.
         let maintained = self
             .told

@@ -25,6 +25,8 @@ pub(crate) struct Deed {
     pub(crate) last_heard: u64,
     /// When its end began: what it says from here on is its goodbye.
     pub(crate) leaving: u64,
+    /// It said that it would be back within so many ms.
+    pub(crate) said_back: Option<u64>,
     /// When it said its final, and what it allowed itself for the stop.
     pub(crate) final_at: Option<u64>,
     pub(crate) deadline: Option<u64>,
@@ -46,7 +48,12 @@ pub(crate) struct Deed {
     pub(crate) pace: Option<u64>,
     /// It was stopped by SIGSTOP, from and to.
     pub(crate) suspended: Vec<(u64, u64)>,
-    /// When its agent crashed, and the collector received that.
+    /// A hang-up is a reload to it.
+    pub(crate) reload: bool,
+    /// When its witness was killed, and when the collector saw that link closed.
+    pub(crate) orphaned: Option<u64>,
+    pub(crate) orphaned_heard: Option<u64>,
+    /// When its agent crashed or was cancelled by a stranger, and the collector received that.
     pub(crate) agent_crashed: Option<(u64, Option<u64>)>,
     /// Nothing of it reached the collector for long enough to be taken for dead, from and to.
     pub(crate) gaps: Vec<(u64, u64)>,

@@ -316,6 +316,7 @@ impl<'a> World<'a> {
             exit_heard: None,
             last_heard: 0,
             leaving: u64::MAX,
+            said_back: None,
             final_at: None,
             deadline: None,
             extended: 0,
@@ -323,6 +324,9 @@ impl<'a> World<'a> {
             end: End::Alive,
             back: it.back.filter(|_| mode.witnessed()),
             hangups: Vec::new(),
+            reload: it.reload,
+            orphaned: None,
+            orphaned_heard: None,
             closed_heard: None,
             parent,
             same_as,
@@ -346,6 +350,7 @@ impl<'a> World<'a> {
             pid,
             parent: parent.map(crate::collector::id),
             goodbye: mode.linked(),
+            reload: it.reload,
             back: it.back,
         };
         self.lives.push(Life {
@@ -414,8 +419,9 @@ impl<'a> World<'a> {
     pub(crate) fn say(&mut self, voice: usize, what: What) {
         let now = self.now;
         let deed = &mut self.lives[self.voices[voice].run as usize].deed;
-        if let What::Final(_) = what {
+        if let What::Final(fin) = &what {
             deed.final_at = Some(now);
+            deed.said_back = fin.back_within_ms;
         }
         self.voices[voice].said.push((now, what));
         self.send(voice);
