@@ -279,9 +279,10 @@ fn needs_of(worker: &Worker, run: &Run, now: Moment, rules: &Rules) -> Vec<Need>
     if let Some(since) = suspended.filter(|since| worker.judged_from(*since, rules) <= now) {
         need(AlertName::Suspended, since, None, "its witness sees it stopped (state T)".to_owned());
     }
-    // A witness whose link was dropped dials again: as long as a client's loss is waited for, so is its.
+    // A witness whose link was dropped dials again: as long as a client's loss is waited for, so is its; and its child
+    // must have been heard after that, or they may have gone together.
     let orphaned = run.orphaned_since(now, rules).map(|closed| closed.plus(rules.link_ms));
-    if let Some(since) = orphaned.filter(|since| *since <= now) {
+    if let Some(since) = orphaned.filter(|since| *since <= run.hot.last_seen) {
         need(AlertName::Orphaned, since, None, "its witness left without telling an exit".to_owned());
     }
     // What an amendment took back was open from the old verdict to the amendment.

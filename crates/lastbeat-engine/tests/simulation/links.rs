@@ -303,8 +303,9 @@ impl World<'_> {
         if source == Source::Witness && deed.orphaned.is_some() {
             deed.orphaned_heard.get_or_insert(self.now);
             let (slot, interval) = (deed.slot, deed.interval);
-            self.after(LINK + 1, Event::Look(slot));
-            self.after(LINK + interval * 2 + 5_000, Event::Look(slot));
+            for beats in 1..=6 {
+                self.after(LINK + interval * beats + 500, Event::Look(slot));
+            }
         }
         self.collector.unlink(run, source, link, self.now);
     }

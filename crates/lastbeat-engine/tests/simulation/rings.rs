@@ -214,7 +214,7 @@ impl Oracle<'_> {
         }
         if let Some((_, Some(at))) = deed.orphaned.map(|at| (at, deed.orphaned_heard)) {
             // Its client beats on, and nobody dials in its witness's place.
-            let by = at + LINK + deed.interval * 2 + 5_000 + SLACK;
+            let by = at + LINK + deed.interval * 6 + SLACK;
             let known = deed.start_heard.is_some() && deed.leaving > by && by < self.told.until;
             if known && calm(at.saturating_sub(20_000), by) && !rang("LastbeatOrphaned", at, by) {
                 all.push(format!(
