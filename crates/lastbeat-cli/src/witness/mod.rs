@@ -109,7 +109,7 @@ impl Life<'_> {
             heard.sender.as_ref().map(|sender| sender.pid),
             std::process::id(),
         );
-        let meaning = forward::meaning(heard.number, origin);
+        let meaning = forward::meaning(heard.number, origin, heard.kind);
         let repeated = meaning == Meaning::Ask && requests.is_repeat(heard.number, Instant::now());
         let forwarded = match forward::passing(self.child.attachment(), origin) {
             // The child has it from where we have it, or it is none of the child's business.
