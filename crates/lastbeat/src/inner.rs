@@ -21,6 +21,7 @@ use crate::sender::cut;
 use crate::spawn::OwnTasks;
 use crate::step::Planned;
 use crate::stop_request::{Heard, StopRequest};
+use crate::streams::Streams;
 use crate::summary::Summary;
 use crate::wait::Pulse;
 
@@ -42,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) stop: StopRequest,
     pub(crate) deadline: Deadline,
     pub(crate) gate: Gate,
+    pub(crate) streams: Arc<Streams>,
     /// Rings when an agent or a step ends, when the stop begins, and when somebody insists on it.
     pub(crate) pulse: Pulse,
     pub(crate) title: String,
@@ -108,11 +110,13 @@ impl Inner {
 
     pub(crate) fn promise_back_within(&self, within: Duration) {
         if within > BACK_WITHIN_MAX {
-            tracing::warn!(
-                asked_ms = whole_ms(within),
-                promised_ms = whole_ms(BACK_WITHIN_MAX),
-                "a restart promise holds for ten minutes at most"
-            );
+            crate::events::quietly(|| {
+                tracing::warn!(
+                    asked_ms = whole_ms(within),
+                    promised_ms = whole_ms(BACK_WITHIN_MAX),
+                    "a restart promise holds for ten minutes at most"
+                )
+            });
         }
         self.promise.store(whole_ms(within.min(BACK_WITHIN_MAX)) + 1, Ordering::Release);
     }
@@ -196,7 +200,9 @@ impl Inner {
             Asking::Pause if self.heeds.pause => self.pause(),
             Asking::Resume if self.heeds.pause => self.resume(),
             Asking::Stop | Asking::Pause | Asking::Resume => {
-                tracing::warn!(?asking, "the collector asks for what this worker did not allow");
+                crate::events::quietly(|| {
+                    tracing::warn!(?asking, "the collector asks for what this worker did not allow")
+                });
             }
         }
     }
@@ -206,7 +212,9 @@ impl Inner {
         if flushes.len() < FLUSHES_MAX {
             flushes.push(flush);
         } else {
-            tracing::warn!(name = %flush.name, "no more than {FLUSHES_MAX} buffers can register");
+            crate::events::quietly(
+                || tracing::warn!(name = %flush.name, "no more than {FLUSHES_MAX} buffers can register"),
+            );
         }
     }
 }
@@ -227,7 +235,7 @@ pub(crate) fn usable_name(text: &str) -> Name {
         .take(lastbeat_wire::id::NAME_MAX_BYTES)
         .map(|c| if allowed(c) { c } else { '-' })
         .collect();
-    tracing::warn!(said = text, %usable, "a name is 1 to 128 of [A-Za-z0-9._:@-]");
+    crate::events::quietly(|| tracing::warn!(said = text, %usable, "a name is 1 to 128 of [A-Za-z0-9._:@-]"));
     Name::new(&usable)
         .or_else(|_| Name::new("unnamed"))
         .expect("\"unnamed\" is 7 letters, which the allow-list holds")

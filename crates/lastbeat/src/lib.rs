@@ -86,6 +86,8 @@ mod courier;
 mod deadline;
 pub mod events;
 mod gate;
+#[cfg(feature = "axum")]
+pub mod http;
 mod inner;
 mod lifecycle;
 mod link;
@@ -105,6 +107,8 @@ mod spawn;
 mod spool;
 mod step;
 mod stop_request;
+#[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "without a server no stream begins"))]
+mod streams;
 mod summary;
 mod wait;
 mod wake;

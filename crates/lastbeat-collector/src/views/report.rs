@@ -4,8 +4,8 @@ use lastbeat_engine::ending::{self, Cause, Cleanup, Sender, Step};
 use lastbeat_engine::fact::AgentStatus;
 use lastbeat_engine::{AlertName, Condition, Run, Severity, State, Worker, words};
 use lastbeat_wire::report::{
-    AgentReport, AlertReport, Amendment, CleanupReport, EndingReport, Evidence, RunReport, RunState,
-    WorkerReport,
+    AgentReport, AlertReport, Amendment, CleanupReport, EndingReport, Evidence, NoticeReport, RunReport,
+    RunState, WorkerReport,
 };
 use lastbeat_wire::{Name, report, signal};
 
@@ -150,6 +150,18 @@ pub(super) fn alert(published: &Published, alert: lastbeat_engine::Alert) -> Ale
         resolved_at: alert.resolved.map(|at| published.at(at)),
         because: alert.because,
     }
+}
+
+/// Stops that somebody may want to know of, the newest first.
+pub(super) fn notices(published: &Published) -> impl Iterator<Item = NoticeReport> {
+    let all = published.snapshot.roster.notices(published.now).into_iter();
+    all.map(|notice| NoticeReport {
+        name: notice.name.as_str().into(),
+        service: name(&notice.service),
+        worker: name(&notice.worker),
+        at: published.at(notice.at),
+        because: notice.because,
+    })
 }
 
 /// A name the engine keeps.

@@ -155,6 +155,25 @@ async fn a_mass_silence_of_the_most_members_is_replayed_and_its_alert_has_no_wor
 }
 
 #[tokio::test]
+async fn a_stop_by_nobody_who_could_be_read_is_a_notice_beside_the_alerts() {
+    let trial = Trial::new().await;
+    let sender = json!({ "pid": 812, "uid": 1000, "gone": true });
+    let cause = json!({ "kind": "signal", "signal": "SIGTERM", "sender": sender });
+    trial.post(envelope(run(1), "self", 1, start())).await;
+    trial.post(envelope(run(1), "self", 2, json!({ "type": "ready" }))).await;
+    let last = json!({ "type": "final", "class_hint": "shutdown", "cause": cause });
+    trial.post(envelope(run(1), "self", 3, last)).await;
+    trial.until(|known| !known.roster.counts().endings.is_empty()).await;
+    let (_, told) = trial.get("/v1/alerts").await;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let [notice] = &told["notices"].as_array().unwrap()[..] else { panic!("{told}") };
+    assert_eq!(
+        (&notice["name"], &notice["because"], &told["alerts"]),
+        (&json!("LastbeatStoppedByUnknown"), &json!("stopped by pid 812 (gone)"), &json!([]))
+    );
+}
+
+#[tokio::test]
 async fn a_host_that_booted_anew_has_one_alert_by_its_name() {
     let trial = Trial::scaled(tempfile::TempDir::new().unwrap(), 0.01);
     crate::assembly::open(&trial.config, &trial.parts.state).await.unwrap();
