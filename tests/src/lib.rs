@@ -14,6 +14,7 @@ pub mod browser;
 pub mod collector;
 pub mod process;
 pub mod scenes;
+pub mod sockets;
 pub mod terminal;
 pub mod tools;
 pub mod wait;

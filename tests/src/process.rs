@@ -270,3 +270,18 @@ pub fn descendants(pid: u32) -> Vec<u32> {
         .flat_map(|child| [vec![child], descendants(child)].concat())
         .collect()
 }
+
+/// The processes of the session that `leader` leads or led, zombies among them: what it started and left behind is
+/// still in its session when it is gone.
+#[must_use]
+pub fn in_session(leader: u32) -> Vec<u32> {
+    let is_in = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // After the name, which may hold anything: state, parent, group, session.
+        let session = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(3));
+        session.and_then(|session| session.parse().ok()) == Some(leader)
+    };
+    let listed = std::fs::read_dir("/proc").expect("Linux tells of its processes");
+    let pids = listed.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(is_in).collect()
+}

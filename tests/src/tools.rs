@@ -44,6 +44,22 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
+/// An example of the client, as its users see it.
+///
+/// # Panics
+/// When it was not built.
+#[must_use]
+pub fn example(name: &str) -> PathBuf {
+    let path = built().join("examples").join(name);
+    assert!(
+        path.is_file(),
+        "{} is not there: Cargo builds no examples of another package for a test; run \
+         `cargo build --workspace --all-targets`",
+        path.display()
+    );
+    path
+}
+
 /// A tool that `tests/run` installs.
 ///
 /// # Panics
