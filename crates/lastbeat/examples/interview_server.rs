@@ -9,7 +9,7 @@
 //!
 //! - `--listen 127.0.0.1:0` takes any free port, `--notes FILE` is where notes go.
 //! - `--deaf` starts an agent that does not listen to its cancellation, and `--slow-step` puts a step into the plan that
-//!   takes a minute: see what the stop says of them, and what a second Ctrl+C does.
+//!   takes 4 s: see what the stop says of them, and what a second Ctrl+C does.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -43,6 +43,8 @@ const CLEANUP: Duration = Duration::from_secs(300);
 const WORD: Duration = Duration::from_millis(250);
 /// Lines of a generation that its candidate has not been sent yet.
 const LINES_MAX: usize = 8;
+/// How long a slow step takes: longer than a person waits before another Ctrl+C.
+const SLOW: Duration = Duration::from_secs(4);
 /// How long a stop waits for agents and for candidates that do not answer its goodbye.
 const AGENTS_FIRST: Duration = Duration::from_secs(1);
 
@@ -246,8 +248,8 @@ async fn main() -> Result<ExitCode, BoxError> {
 
     let mut plan = Plan::new().agents_first(AGENTS_FIRST);
     if flag("--slow-step") {
-        plan = plan.step("slow", Duration::from_secs(60), |_| async {
-            sleep(Duration::from_secs(60)).await;
+        plan = plan.step("slow", 2 * SLOW, |_| async {
+            sleep(SLOW).await;
             Ok(())
         });
     }
