@@ -15,7 +15,8 @@ const FILE_MAX_LINES: usize = 800;
 const WRITTEN: &[&str] =
     &["rs", "mjs", "js", "css", "html", "py", "toml", "yml", "yaml", "md", "json", "svg", ""];
 
-/// What each crate may import of the others, and by which dependencies it may never be joined.
+/// What each crate may import of the others, and by which dependencies it may never be joined, unless a feature that
+/// is off by default asks for them.
 const WALLS: &[(&str, &[&str], &[&str])] = &[
     ("lastbeat-wire", &[], &["tokio", "axum", "hyper", "ureq", "rusqlite"]),
     ("lastbeat-engine", &[], &["tokio", "rusqlite", "serde", "serde_json", "jiff", "uuid"]),
@@ -25,6 +26,8 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
     ("lastbeat-tests", &["lastbeat", "lastbeat-wire", "lastbeat-engine", "lastbeat-collector"], &[]),
 ];
 
+/// What a package needs, and whether everybody who takes the package gets it: in its tests alone, or behind a
+/// feature, it is not brought.
 fn packages() -> BTreeMap<String, Vec<(String, bool)>> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
@@ -38,7 +41,8 @@ fn packages() -> BTreeMap<String, Vec<(String, bool)>> {
         .iter()
         .map(|package| {
             let needs = list(&package["dependencies"]);
-            let needs = needs.iter().map(|need| (text(&need["name"]), need["kind"] != "dev"));
+            let brought = |need: &Value| need["kind"] != "dev" && need["optional"] != true;
+            let needs = needs.iter().map(|need| (text(&need["name"]), brought(need)));
             (text(&package["name"]), needs.collect())
         })
         .collect()
@@ -104,6 +108,28 @@ fn a_crate_imports_only_what_its_place_in_the_house_allows() {
     }
     let engine: Vec<_> = packages["lastbeat-engine"].iter().filter(|(_, shipped)| *shipped).collect();
     assert!(engine.is_empty(), "the engine is free of everything: {engine:?}");
+}
+
+/// All that a worker compiles which takes the client with these features, by name.
+fn compiled_with(features: &[&str]) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--package=lastbeat", "--edges=normal", "--prefix=none", "--format={p}", "--offline"])
+        .args(features)
+        .current_dir(repository())
+        .output()
+        .expect("cargo is there");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    lines.lines().filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
+}
+
+#[test]
+fn a_worker_that_serves_nothing_compiles_no_server() {
+    let (without, with) = (compiled_with(&[]), compiled_with(&["--features=axum"]));
+    for name in ["axum", "hyper", "hyper-util", "tower", "tokio-tungstenite"] {
+        assert!(with.contains(name), "{name} is not what the feature brings: {with:?}");
+        assert!(!without.contains(name), "every worker compiles {name}");
+    }
 }
 
 #[test]
