@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use lastbeat_tests::process::{in_session, send};
+use lastbeat_tests::process::{in_session, send, states};
 use lastbeat_tests::sockets::Sockets;
 use lastbeat_tests::terminal::CTRL_C;
 use lastbeat_tests::worker::{live, up};
@@ -26,6 +26,10 @@ const EXIT_MAX: Duration = Duration::from_secs(2);
 const TALK: &[&str] = &["I wrote it in Rust", "noted"];
 /// Who waits for a question: what its keep-alive says, as soon as the generation is at work.
 const ASK: &[&str] = &["next", "thinking"];
+
+/// What the server notes of an interview that its stop ends, and of a question.
+const BROKEN_OFF: &str = "the interview is broken off";
+const CALLED_OFF: &str = "a question is called off";
 
 /// A collector, and the server in a terminal of its own.
 struct Stand {
@@ -149,6 +153,14 @@ fn all_agents(asking: usize, end: AgentEnd) -> BTreeMap<String, Option<AgentEnd>
     names.map(|name| (name, Some(end))).collect()
 }
 
+/// What the server has written down when these are the notes of each seat.
+fn notes(seats: usize, of_each: &[&str]) -> Vec<String> {
+    let of_seat = |seat| of_each.iter().map(move |note| format!("seat {seat}: {note}"));
+    let mut notes: Vec<String> = (1..=seats).flat_map(of_seat).collect();
+    notes.sort();
+    notes
+}
+
 /// One clean stop: `count` visitors who have said this, then Ctrl+C in the terminal.
 fn is_stopped_cleanly(case: &str, count: usize, talk: &[&str], keys: &str) -> Stand {
     let mut stand = Stand::start(&[]);
@@ -204,21 +216,19 @@ fn ctrl_c_ends_a_server_whose_users_are_silent() {
 #[test]
 fn ctrl_c_ends_it_in_the_middle_of_conversations_and_what_was_said_is_kept() {
     let stand = is_stopped_cleanly("3 users mid-conversation", 3, TALK, CTRL_C);
-    let said = (1..=3)
-        .flat_map(|seat| [format!("seat {seat}: I wrote it in Rust"), format!("seat {seat}: broken off")]);
-    assert_eq!(stand.notes(), said.collect::<Vec<_>>());
+    assert_eq!(stand.notes(), notes(3, &["I wrote it in Rust", BROKEN_OFF]));
 }
 
 #[test]
 fn ctrl_c_ends_it_in_the_middle_of_a_generation_with_the_keep_alive_of_that() {
     let stand = is_stopped_cleanly("1 user mid-generation", 1, ASK, CTRL_C);
-    assert_eq!(stand.notes(), ["seat 1: broken off in a question"]);
+    assert_eq!(stand.notes(), notes(1, &[CALLED_OFF, BROKEN_OFF]));
 }
 
 #[test]
 fn ctrl_c_ends_it_with_fifty_users_each_in_the_middle_of_a_generation() {
     let stand = is_stopped_cleanly("50 users mid-generation", 50, ASK, CTRL_C);
-    assert_eq!(stand.notes().len(), 50);
+    assert_eq!(stand.notes(), notes(50, &[CALLED_OFF, BROKEN_OFF]));
 }
 
 #[test]
@@ -305,6 +315,10 @@ fn visitors_who_do_not_answer_are_cut_and_counted_and_hold_nobody_up() {
     let mut stand = Stand::start(&[]);
     let visitors = stand.visitors(3, ASK);
     visitors.signal(Signal::STOP);
+    until("all threads of the visitors to stand still", PATIENCE, || match states(visitors.pid()) {
+        states if states.chars().all(|state| state == 'T') => Ok(()),
+        states => Err(states),
+    });
     let pressed = stand.press(CTRL_C);
     let took = stand.gone(&pressed);
     eprintln!("3 users that do not answer: exit {} ms after Ctrl+C", took.as_millis());

@@ -64,10 +64,6 @@ impl House {
         Some(Seat { house: Arc::clone(self), number })
     }
 
-    fn note(&self, seat: &Seat, what: &str) {
-        lock(&self.notes).push(format!("seat {}: {what}", seat.number));
-    }
-
     /// Gives how many notes were written. They are kept when they could not be.
     fn save_notes(&self) -> io::Result<u64> {
         let mut notes = lock(&self.notes);
@@ -89,6 +85,12 @@ struct Seat {
     number: usize,
 }
 
+impl Seat {
+    fn note(&self, what: &str) {
+        lock(&self.house.notes).push(format!("seat {}: {what}", self.number));
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         lock(&self.house.free).insert(self.number);
@@ -104,11 +106,11 @@ async fn interview(
     let Some(seat) = house.take_seat() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "all seats are taken").into_response();
     };
-    farewell.websocket(upgrade, move |socket| converse(house, Arc::new(seat), socket))
+    farewell.websocket(upgrade, |socket| converse(Arc::new(seat), socket))
 }
 
 /// One session. `recv` ends when the candidate leaves, and when the server goes.
-async fn converse(house: Arc<House>, seat: Arc<Seat>, mut socket: Socket) {
+async fn converse(seat: Arc<Seat>, mut socket: Socket) {
     let mut keep_alive = interval(KEEP_ALIVE);
     let mut question: Option<Question> = None;
     loop {
@@ -116,11 +118,11 @@ async fn converse(house: Arc<House>, seat: Arc<Seat>, mut socket: Socket) {
             heard = socket.recv() => match heard {
                 Some(Ok(Message::Text(text))) if text.as_str() == "next" => {
                     // One at a time: who asks again meanwhile gets the one that is coming.
-                    question.get_or_insert_with(|| Question::ask(&house, &seat));
+                    question.get_or_insert_with(|| Question::ask(&seat));
                     continue;
                 }
                 Some(Ok(Message::Text(text))) => {
-                    house.note(&seat, &text);
+                    seat.note(&text);
                     Message::Text("noted".into())
                 }
                 Some(Ok(_)) => continue,
@@ -128,9 +130,10 @@ async fn converse(house: Arc<House>, seat: Arc<Seat>, mut socket: Socket) {
             },
             line = next_line(&mut question) => match line {
                 Some(line) => Message::Text(line.into()),
+                // It is done, or called off by the stop: then `recv` ends, too.
                 None => {
                     question = None;
-                    Message::Text("over to you".into())
+                    continue;
                 }
             },
             _ = keep_alive.tick() => Message::Ping(Default::default()),
@@ -140,8 +143,8 @@ async fn converse(house: Arc<House>, seat: Arc<Seat>, mut socket: Socket) {
         }
     }
     if socket.is_leaving() {
-        house.note(&seat, if question.is_some() { "broken off in a question" } else { "broken off" });
-        house.broken_off.fetch_add(1, Relaxed);
+        seat.note("the interview is broken off");
+        seat.house.broken_off.fetch_add(1, Relaxed);
     }
 }
 
@@ -152,12 +155,16 @@ struct Question {
 }
 
 impl Question {
-    fn ask(house: &House, seat: &Arc<Seat>) -> Self {
+    fn ask(seat: &Arc<Seat>) -> Self {
         let (say, lines) = mpsc::channel(LINES_MAX);
+        let (name, worker) = (format!("generation-{}", seat.number), &seat.house.worker);
         // It holds the seat: nobody else's generation has its name before it has ended.
         let seat = Arc::clone(seat);
-        let generation = house.worker.spawn(&format!("generation-{}", seat.number), |agent| async move {
-            agent.token().run_until_cancelled(generate(&agent, seat.number, say)).await;
+        let generation = worker.spawn(&name, |agent| async move {
+            let done = agent.token().run_until_cancelled(generate(&agent, seat.number, say)).await;
+            if done.is_none() {
+                seat.note("a question is called off");
+            }
             Ok(())
         });
         Self { lines, generation }
@@ -192,6 +199,7 @@ async fn generate(agent: &Agent, seat: usize, say: mpsc::Sender<String>) {
         }
         agent.progress();
     }
+    let _ = say.send("over to you".to_owned()).await;
 }
 
 async fn keep_alive(say: mpsc::Sender<String>) {
