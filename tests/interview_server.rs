@@ -258,6 +258,7 @@ fn a_task_that_does_not_listen_is_named_and_the_exit_comes_at_the_deadline() {
     let visitors = stand.visitors(1, ASK);
     let pressed = stand.press(CTRL_C);
     let took = stand.gone(&pressed);
+    eprintln!("a task that does not listen: exit {} ms after Ctrl+C", took.as_millis());
     // Half of the deadline belongs to the final beat, which needs little of it: agents are cut at 1.5 s.
     assert!((1_450..3_000).contains(&took.as_millis()), "the exit took {took:?}");
     all_heard(&seen_by(visitors), 1, &pressed);
