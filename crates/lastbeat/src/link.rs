@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,8 +27,8 @@ use crate::wake::{Bell, Watched};
 const IN_FLIGHT_MAX: usize = 16;
 /// The most frames read before anything else gets its turn.
 const READS_PER_TURN: usize = 64;
-/// The largest frame taken from a collector; a receipt for a full ring has 8 KiB.
-const FRAME_MAX_BYTES: usize = 256 * 1024;
+/// The largest frame taken from a collector; a receipt that refuses all of a full outbox has about 30 KiB.
+const FRAME_MAX_BYTES: usize = 64 * 1024;
 /// More than a message and the pongs beside it.
 const WRITE_BUFFER_MAX_BYTES: usize = 512 * 1024;
 /// The most addresses of one name tried in one dial.
@@ -76,6 +76,7 @@ type Answer = Mutex<Option<io::Result<TcpStream>>>;
 #[derive(Debug)]
 struct Open {
     socket: WebSocket<TcpStream>,
+    since: Instant,
     awaiting: VecDeque<Sent>,
     write_pending: bool,
     read_again: bool,
@@ -196,14 +197,14 @@ impl Link {
                     Some(Ok(stream)) => {
                         let begun =
                             client_with_config(self.address.link_url.as_str(), stream, Some(limits()));
-                        self.shaken(begun, now + self.patience, events)
+                        self.shaken(begun, now, now + self.patience, events)
                     }
                 }
             }
             Line::Shaking { give_up_at, .. } if now >= give_up_at => {
                 Err("the collector did not answer the handshake".into())
             }
-            Line::Shaking { middle, give_up_at } => self.shaken(middle.handshake(), give_up_at, events),
+            Line::Shaking { middle, give_up_at } => self.shaken(middle.handshake(), now, give_up_at, events),
             Line::Open(mut open) => {
                 self.advance(&mut open, now, events)?;
                 Ok(Line::Open(open))
@@ -217,6 +218,7 @@ impl Link {
             (WebSocket<TcpStream>, tungstenite::handshake::client::Response),
             HandshakeError<ClientHandshake<TcpStream>>,
         >,
+        now: Instant,
         give_up_at: Instant,
         events: &mut Vec<Event>,
     ) -> Result<Line, String> {
@@ -225,6 +227,7 @@ impl Link {
                 events.push(Event::Opened);
                 Ok(Line::Open(Box::new(Open {
                     socket,
+                    since: now,
                     awaiting: VecDeque::new(),
                     write_pending: false,
                     read_again: true,
@@ -238,7 +241,8 @@ impl Link {
     }
 
     /// Writes what waits, reads what came, and counts the time of the oldest message without a receipt.
-    /// Reading comes first: after a pause of this process the receipts lie ready.
+    /// Reading comes first: after a pause of this process the receipts lie ready. What a frame brought is
+    /// settled before the next one is read, so that no collector decides how much is kept here at once.
     fn advance(&mut self, open: &mut Open, now: Instant, events: &mut Vec<Event>) -> Result<(), String> {
         if open.write_pending {
             match open.socket.flush() {
@@ -249,9 +253,12 @@ impl Link {
         }
         open.read_again = true;
         for _ in 0..READS_PER_TURN {
+            if !events.is_empty() {
+                break;
+            }
             match open.socket.read() {
                 Ok(Message::Text(text)) => match serde_json::from_str(text.as_str()) {
-                    Ok(Frame::Receipt(receipt)) => self.receipt(open, &receipt, events)?,
+                    Ok(Frame::Receipt(receipt)) => self.receipt(open, &receipt, now, events)?,
                     Ok(Frame::Bye(bye)) => events.push(Event::Bye(bye)),
                     Ok(Frame::Stop(request)) => events.push(Event::Asked(Asking::Stop, request)),
                     Ok(Frame::Pause(request)) => events.push(Event::Asked(Asking::Pause, request)),
@@ -276,20 +283,32 @@ impl Link {
         }
     }
 
-    fn receipt(&mut self, open: &mut Open, receipt: &Receipt, events: &mut Vec<Event>) -> Result<(), String> {
+    /// Of a receipt counts what it says of the message it answers, and no more.
+    fn receipt(
+        &mut self,
+        open: &mut Open,
+        receipt: &Receipt,
+        now: Instant,
+        events: &mut Vec<Event>,
+    ) -> Result<(), String> {
         let Some(sent) = open.awaiting.pop_front() else { return Ok(()) };
-        if receipt.accepted > 0 {
+        // A link that breaks again and again right after its first receipt has come to nothing: each dial of it
+        // must wait as long as one that nobody answers.
+        if receipt.accepted > 0 && now.saturating_duration_since(open.since) >= self.redial_max {
             self.failures = 0;
         }
-        events.extend(receipt.acks.iter().map(|ack| Event::Acked(ack.id(), ack.durable)));
-        for rejected in &receipt.rejected {
+        let items = sent.ids.len();
+        let acks = receipt.acks.iter().filter(|ack| sent.ids.contains(&ack.id()));
+        events.extend(acks.take(items).map(|ack| Event::Acked(ack.id(), ack.durable)));
+        for rejected in receipt.rejected.iter().take(items) {
             let code = Code::ALL.iter().find(|code| code.as_str() == rejected.code);
             if code.is_some_and(|code| code.status() >= 500) {
                 // Not taken now, to be sent again later: that is what a new link does, after its pause.
                 return Err(format!("the collector cannot take facts now ({})", rejected.code));
             }
             if let Some(id) = sent.ids.get(rejected.index) {
-                events.push(Event::Refused(*id, format!("{}: {}", rejected.code, rejected.message)));
+                let why = format!("{}: {}", rejected.code, rejected.message);
+                events.push(Event::Refused(*id, crate::wait::bounded(&why)));
             }
         }
         Ok(())
@@ -328,10 +347,14 @@ fn chance() -> f64 {
     f64::from(bits) / 4_294_967_296.0
 }
 
+/// Tries the addresses of a name, all of them within the limit: a name with four dead ones must not take four
+/// times as long.
 fn connect(authority: &str, limit: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in authority.to_socket_addrs()?.take(ADDRESSES_MAX) {
-        match TcpStream::connect_timeout(&address, limit) {
+    let addresses: Vec<SocketAddr> = authority.to_socket_addrs()?.take(ADDRESSES_MAX).collect();
+    let share = limit / u32::try_from(addresses.len()).unwrap_or(1).max(1);
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, share) {
             // A dial to a free port of this host can meet itself; that is no collector.
             Ok(stream) if stream.local_addr()? == stream.peer_addr()? => {
                 last = io::ErrorKind::ConnectionRefused.into();
