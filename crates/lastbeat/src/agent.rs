@@ -52,13 +52,13 @@ impl fmt::Debug for Agent {
 }
 
 impl Agent {
-    fn new(name: Name, stop: &CancellationToken) -> Self {
+    fn new(name: Name, token: CancellationToken) -> Self {
         Self {
             shared: Arc::new(Shared {
                 name,
                 progress: AtomicU64::new(0),
                 has_progress: AtomicBool::new(false),
-                token: stop.child_token(),
+                token,
                 abort: CancellationToken::new(),
                 finished: AtomicBool::new(false),
             }),
@@ -210,7 +210,13 @@ struct EndGuard {
 
 impl EndGuard {
     fn begin(run: &Arc<Inner>, name: &str) -> Self {
-        let agent = Agent::new(crate::lifecycle::usable_name(name), run.stop.token());
+        let name = crate::lifecycle::usable_name(name);
+        // In a forked child anything shared may be locked for ever, by a thread that is not there.
+        if run.courier.is_forked() {
+            let agent = Agent::new(name, CancellationToken::new());
+            return Self { run: Arc::clone(run), agent, key: None, reported: false };
+        }
+        let agent = Agent::new(name, run.stop.token().child_token());
         let key = run.agents.add(&agent);
         if key.is_some() {
             run.say(fact(agent.shared.name.clone(), Some(AgentState::Running), None, None));
@@ -228,6 +234,13 @@ impl EndGuard {
 
     fn report(&mut self, outcome: Outcome) {
         self.reported = true;
+        // An agent that forked ends twice; in the child it ends for nobody.
+        if self.run.courier.is_forked() {
+            self.agent.shared.finished.store(true, Ordering::Release);
+            // Not freed: that would take locks that a thread may hold that is not there.
+            std::mem::forget((Arc::clone(&self.run), self.agent.clone()));
+            return;
+        }
         let aborted = self.agent.shared.abort.is_cancelled();
         let (end, error) = judge(outcome, self.run.stop.is_asked(), aborted);
         self.agent.shared.finished.store(true, Ordering::Release);
@@ -241,7 +254,7 @@ impl EndGuard {
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
-        if !self.reported && !self.run.courier.is_forked() {
+        if !self.reported {
             self.report(Outcome::Dropped);
         }
     }

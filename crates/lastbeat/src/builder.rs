@@ -130,6 +130,7 @@ impl Builder {
             );
         }
         let identity = self.identity(&config, adopted);
+        let parent_run = crate::ancestry::parent_of(&identity).or(parent_run);
         let inner = Arc::new(Inner {
             title: format!("{}/{}", identity.service, identity.worker),
             run_id: identity.run_id,

@@ -74,6 +74,7 @@
 //! Invariant: this crate knows neither the engine nor the collector nor a database.
 
 mod agent;
+mod ancestry;
 mod builder;
 mod clock;
 pub mod config;

@@ -247,7 +247,12 @@ impl Lastbeat {
 impl Drop for Lastbeat {
     fn drop(&mut self) {
         let run = &self.inner;
-        if run.courier.is_forked() || run.is_over.swap(true, Ordering::AcqRel) {
+        if run.courier.is_forked() {
+            // Not freed: that would take locks that a thread may hold that is not there.
+            std::mem::forget(Arc::clone(run));
+            return;
+        }
+        if run.is_over.swap(true, Ordering::AcqRel) {
             return;
         }
         if std::thread::panicking() {
