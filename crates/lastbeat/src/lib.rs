@@ -83,6 +83,7 @@ pub mod config;
     allow(unreachable_pub, dead_code, reason = "what the feature `witness` shows is public here")
 )]
 mod courier;
+mod dial;
 mod lifecycle;
 mod link;
 mod outbox;

@@ -1,15 +1,15 @@
 //! The link: one WebSocket to the collector, dialled again for ever, never waited for.
 //!
 //! A small machine that the courier's thread turns: down, dialling, shaking hands, open. The socket never
-//! blocks; a name is resolved on a short-lived thread beside, since a resolver may take half a minute.
+//! blocks; see `dial` for how it comes to be.
 //!
 //! Invariant: one message waits to be written at most, and a bounded number waits for its receipt.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lastbeat_wire::reply::{Bye, Frame, Receipt, Request};
@@ -21,6 +21,7 @@ use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{HandshakeError, Message, WebSocket};
 
 use crate::config::{Address, Config};
+use crate::dial::Dial;
 use crate::wake::{Bell, Watched};
 
 /// The most messages that wait for a receipt.
@@ -31,8 +32,6 @@ const READS_PER_TURN: usize = 64;
 const FRAME_MAX_BYTES: usize = 64 * 1024;
 /// More than a message and the pongs beside it.
 const WRITE_BUFFER_MAX_BYTES: usize = 512 * 1024;
-/// The most addresses of one name tried in one dial.
-const ADDRESSES_MAX: usize = 4;
 /// The first pause after a link broke; each further one is twice as long.
 const REDIAL_FIRST: Duration = Duration::from_millis(50);
 /// The pause between dials while a flush counts its budget.
@@ -66,12 +65,10 @@ pub(crate) enum Asking {
 #[derive(Debug)]
 enum Line {
     Down { redial_at: Instant },
-    Dialling(Arc<Answer>),
+    Dialling(Dial),
     Shaking { middle: MidHandshake<ClientHandshake<TcpStream>>, give_up_at: Instant },
     Open(Box<Open>),
 }
-
-type Answer = Mutex<Option<io::Result<TcpStream>>>;
 
 #[derive(Debug)]
 struct Open {
@@ -96,6 +93,7 @@ pub(crate) struct Link {
     redial_max: Duration,
     bell: Arc<Bell>,
     line: Line,
+    dialled_at: Instant,
     failures: u32,
 }
 
@@ -107,6 +105,7 @@ impl Link {
             redial_max: config.redial_max(),
             bell,
             line: Line::Down { redial_at: now },
+            dialled_at: now,
             failures: 0,
         }
     }
@@ -123,7 +122,8 @@ impl Link {
     /// The socket to sleep on.
     pub(crate) fn watched(&self) -> Option<Watched<'_>> {
         match &self.line {
-            Line::Down { .. } | Line::Dialling(_) => None,
+            Line::Down { .. } => None,
+            Line::Dialling(dial) => dial.watched(),
             Line::Shaking { middle, .. } => {
                 Some(Watched { socket: middle.get_ref().get_ref(), until_writable: false })
             }
@@ -137,7 +137,7 @@ impl Link {
     pub(crate) fn due_at(&self, now: Instant) -> Option<Instant> {
         match &self.line {
             Line::Down { redial_at } => Some(*redial_at),
-            Line::Dialling(_) => None,
+            Line::Dialling(dial) => dial.due_at(),
             Line::Shaking { give_up_at, .. } => Some(*give_up_at),
             Line::Open(open) if open.read_again => Some(now),
             Line::Open(open) => open.awaiting.front().map(|sent| sent.at + self.patience),
@@ -174,11 +174,15 @@ impl Link {
     pub(crate) fn turn(&mut self, now: Instant) -> Vec<Event> {
         let mut events = Vec::new();
         let line = std::mem::replace(&mut self.line, Line::Down { redial_at: now });
+        let was_open = matches!(line, Line::Open(_));
         match self.step(line, now, &mut events) {
             Ok(line) => self.line = line,
             Err(why) => {
                 let pause = self.pause();
-                self.line = Line::Down { redial_at: now + pause };
+                // The time that an attempt took in vain is part of the pause: a collector that takes every dial and
+                // answers none must not be tried more rarely than one that is not there.
+                let redial_at = if was_open { now + pause } else { self.dialled_at + pause };
+                self.line = Line::Down { redial_at: redial_at.max(now + REDIAL_FIRST) };
                 events.push(Event::Closed(why));
             }
         }
@@ -188,19 +192,15 @@ impl Link {
     fn step(&mut self, line: Line, now: Instant, events: &mut Vec<Event>) -> Result<Line, String> {
         match line {
             Line::Down { redial_at } if now < redial_at => Ok(Line::Down { redial_at }),
-            Line::Down { .. } => self.dial(),
-            Line::Dialling(answer) => {
-                let taken = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-                match taken {
-                    None => Ok(Line::Dialling(answer)),
-                    Some(Err(error)) => Err(format!("dial {}: {error}", self.address.authority)),
-                    Some(Ok(stream)) => {
-                        let begun =
-                            client_with_config(self.address.link_url.as_str(), stream, Some(limits()));
-                        self.shaken(begun, now, now + self.patience, events)
-                    }
+            Line::Down { .. } => self.dial(now),
+            Line::Dialling(dial) => match dial.turn(now) {
+                Ok(None) => Ok(Line::Dialling(dial)),
+                Err(error) => Err(format!("dial {}: {error}", self.address.authority)),
+                Ok(Some(stream)) => {
+                    let begun = client_with_config(self.address.link_url.as_str(), stream, Some(limits()));
+                    self.shaken(begun, now, now + self.patience, events)
                 }
-            }
+            },
             Line::Shaking { give_up_at, .. } if now >= give_up_at => {
                 Err("the collector did not answer the handshake".into())
             }
@@ -314,21 +314,12 @@ impl Link {
         Ok(())
     }
 
-    fn dial(&self) -> Result<Line, String> {
-        let answer = Arc::new(Answer::default());
-        let theirs = Arc::clone(&answer);
-        let authority = self.address.authority.clone();
-        let bell = Arc::clone(&self.bell);
+    fn dial(&mut self, now: Instant) -> Result<Line, String> {
+        self.dialled_at = now;
         let limit = self.patience.min(self.redial_max.max(REDIAL_HURRIED));
-        std::thread::Builder::new()
-            .name("lastbeat-dial".into())
-            .spawn(move || {
-                let dialled = connect(&authority, limit);
-                *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(dialled);
-                bell.ring();
-            })
-            .map(|_| Line::Dialling(answer))
-            .map_err(|error| format!("no thread to dial on: {error}"))
+        Dial::begin(&self.address.authority, limit, &self.bell, now)
+            .map(Line::Dialling)
+            .map_err(|error| format!("dial {}: {error}", self.address.authority))
     }
 
     /// Twice as long each time up to the limit, the later half of it by chance, so that a fleet that lost
@@ -345,29 +336,6 @@ impl Link {
 fn chance() -> f64 {
     let bits = u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or(0);
     f64::from(bits) / 4_294_967_296.0
-}
-
-/// Tries the addresses of a name, all of them within the limit: a name with four dead ones must not take four
-/// times as long.
-fn connect(authority: &str, limit: Duration) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    let addresses: Vec<SocketAddr> = authority.to_socket_addrs()?.take(ADDRESSES_MAX).collect();
-    let share = limit / u32::try_from(addresses.len()).unwrap_or(1).max(1);
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, share) {
-            // A dial to a free port of this host can meet itself; that is no collector.
-            Ok(stream) if stream.local_addr()? == stream.peer_addr()? => {
-                last = io::ErrorKind::ConnectionRefused.into();
-            }
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                stream.set_nonblocking(true)?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 fn would_block(error: &tungstenite::Error) -> bool {

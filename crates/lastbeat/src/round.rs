@@ -122,7 +122,9 @@ impl Round {
                     match obey {
                         Some(obey) => obey(asking, request),
                         // Not a warning: a collector that asks on and on must not fill the host's log.
-                        None => tracing::debug!(?asking, run = %request.run_id, "nobody here takes this request"),
+                        None => {
+                            tracing::debug!(?asking, run = %request.run_id, "nobody here takes this request")
+                        }
                     }
                 }
                 Event::Closed(why) => {
