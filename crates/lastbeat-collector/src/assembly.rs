@@ -51,6 +51,9 @@ const TAKE_MAX: Duration = Duration::from_secs(10);
 const BUFFER_MAX_BYTES: usize = 64 * 1024;
 /// Pause after an accept that failed: without file descriptors it would fail again at once, and spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Between "not ready" and the goodbye, times the scale: whoever asks `/readyz` twice in this time sees it, sends
+/// nobody here any more, and no request is met by a closed port meanwhile.
+const UNREADY_FOR: Duration = Duration::from_millis(500);
 /// Everything that is open when the collector stops has this long, times the scale.
 const STOP_MAX: Duration = Duration::from_secs(10);
 /// What was cut then ends as soon as it is polled; only a fault of our own holds it for longer.
@@ -190,6 +193,7 @@ pub(crate) fn start(config: &Config, listen: SocketAddr) -> Result<Parts, RunErr
         journal: reader,
         identity,
         listen,
+        scale: config.scale,
         links: Arc::new(Semaphore::new(ingest::link::LINKS_MAX)),
     };
     Ok(Parts { state, ready, bye, keeper_done })
@@ -201,7 +205,7 @@ pub(crate) fn start(config: &Config, listen: SocketAddr) -> Result<Parts, RunErr
 /// When the keeper is gone.
 pub(crate) async fn open(config: &Config, state: &AppState) -> Result<(), RunError> {
     let inbox = &state.inbox;
-    spool::pass(&config.spool_dir, inbox, &state.counters, &mut spool::Unreadable::default()).await;
+    spool::drain(&config.spool_dir, inbox, &state.counters).await;
     let (done, watching) = oneshot::channel();
     inbox.send(Message::Watch { done }, 0).await.map_err(|_| RunError::KeeperGone)?;
     watching.await.map_err(|_| RunError::KeeperGone)?;
@@ -227,7 +231,7 @@ async fn read_spool(config: Config, state: AppState) {
             _ = every.tick() => {}
         }
         tokio::select! {
-            () = spool::pass(&config.spool_dir, &state.inbox, &state.counters, &mut unreadable) => {}
+            _ = spool::pass(&config.spool_dir, &state.inbox, &state.counters, &mut unreadable) => {}
             // The keeper may hang in a commit. The files stay, and what was journaled of them is known then.
             () = state.stop.cancelled() => return,
         }
@@ -274,7 +278,7 @@ async fn accept(listener: TcpListener, app: Router, state: AppState) {
         match accepted {
             Ok((stream, peer)) => match Arc::clone(&room).try_acquire_owned() {
                 Ok(place) => {
-                    let serving = serve(stream, app.clone(), state.clone());
+                    let serving = serve(stream, app.clone(), state.clone(), HEAD_MAX);
                     state.tracker.spawn(async move {
                         serving.await;
                         drop(place);
@@ -295,11 +299,11 @@ async fn accept(listener: TcpListener, app: Router, state: AppState) {
     }
 }
 
-async fn serve(stream: TcpStream, app: Router, state: AppState) {
+async fn serve(stream: TcpStream, app: Router, state: AppState, head_max: Duration) {
     // Frames are small and awaited: Nagle's delay would be added to every acknowledgement.
     let _ = stream.set_nodelay(true);
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX).max_buf_size(BUFFER_MAX_BYTES);
+    builder.timer(TokioTimer::new()).header_read_timeout(head_max).max_buf_size(BUFFER_MAX_BYTES);
     let service = TowerToHyperService::new(app);
     let mut connection = pin!(
         builder.serve_connection(TokioIo::new(Impatient::new(stream, TAKE_MAX)), service).with_upgrades()
@@ -324,7 +328,7 @@ fn log_end(ended: hyper::Result<()>) {
 
 /// Says goodbye to everybody and waits for them, up to the deadline; what is left then is cut.
 async fn take_leave(config: &Config, parts: &Parts) {
-    parts.ready.send_replace(false);
+    grow_unready(config, parts).await;
     let bye = match config.back_by {
         Some(within) => {
             Bye { reason: ByeReason::Restarting, back_by: Some(clock::wall_in(within).to_string()) }
@@ -342,6 +346,12 @@ async fn take_leave(config: &Config, parts: &Parts) {
             error!(open = tracker.len(), "some of it did not end when it was cut");
         }
     }
+}
+
+/// Says that it is not to be counted on, while everything goes on as before.
+async fn grow_unready(config: &Config, parts: &Parts) {
+    parts.ready.send_replace(false);
+    tokio::time::sleep(UNREADY_FOR.mul_f64(config.scale.min(1.0))).await;
 }
 
 /// Lets the keeper take what still waits and commit it.

@@ -1,19 +1,24 @@
 //! Settings in code, and the way into a run: its identity, its start, its beats.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lastbeat_wire::signal::{Signal, Start};
 use lastbeat_wire::{Name, RunId, Source};
 
+use crate::BoxError;
 use crate::agent::Agents;
 use crate::clock::{boot_id, whole_ms};
 use crate::config::Config;
 use crate::courier::{Courier, Identity};
-use crate::lifecycle::{Inner, Lastbeat, usable_name};
+use crate::deadline::Deadline;
+use crate::gate::Gate;
+use crate::inner::{Heeds, Inner, usable_name};
+use crate::lifecycle::Lastbeat;
 use crate::sender::{Stat, cut};
+use crate::spawn::OwnTasks;
 use crate::stop_request::StopRequest;
 use crate::wait::Pulse;
 
@@ -37,6 +42,7 @@ pub struct Builder {
     environment: Option<String>,
     accept_exit: Vec<i32>,
     spool_dir: Option<PathBuf>,
+    heeds: Heeds,
 }
 
 impl Builder {
@@ -53,6 +59,7 @@ impl Builder {
             environment: None,
             accept_exit: Vec::new(),
             spool_dir: None,
+            heeds: Heeds::default(),
         }
     }
 
@@ -112,6 +119,42 @@ impl Builder {
         self
     }
 
+    /// Lets the collector ask this worker to stop: `lastbeat stop`. Its cause is then the operator.
+    pub const fn stoppable(mut self) -> Self {
+        self.heeds.stop = true;
+        self
+    }
+
+    /// Lets the collector ask this worker to [pause](Lastbeat::pause) and to go on: `lastbeat pause`.
+    pub const fn pausable(mut self) -> Self {
+        self.heeds.pause = true;
+        self
+    }
+
+    /// Takes SIGHUP for a request to stop, while the run waits for one. Its terminal's closing is then a stop with
+    /// all its steps, not a death.
+    pub const fn stop_on_hangup(mut self) -> Self {
+        self.heeds.hangup = true;
+        self
+    }
+
+    /// Takes SIGQUIT (Ctrl+\) for a request to stop, while the run waits for one.
+    pub const fn stop_on_quit(mut self) -> Self {
+        self.heeds.quit = true;
+        self
+    }
+
+    /// Takes SIGHUP from a process for a request to read the configuration anew, while the run waits for its stop:
+    /// `reload` runs on a thread of its own, and the run is `reloading` meanwhile. An error or a panic of it is
+    /// logged and changes nothing. A SIGHUP because the terminal closed is a stop all the same.
+    pub fn on_reload<F>(mut self, reload: F) -> Self
+    where
+        F: Fn() -> Result<(), BoxError> + Send + Sync + 'static,
+    {
+        self.heeds.reload = Some(Arc::new(reload));
+        self
+    }
+
     /// Connects. Never fails and never waits: a setting that cannot be used is logged, and its default is used. With
     /// an address that cannot be used nothing is sent; facts are spooled at the end.
     #[must_use]
@@ -131,19 +174,33 @@ impl Builder {
         }
         let identity = self.identity(&config, adopted);
         let parent_run = crate::ancestry::parent_of(&identity).or(parent_run);
+        let environment = self.environment.clone().or_else(|| config.environment.clone());
+        let span = crate::events::run_span(&identity, self.version.as_deref(), environment.as_deref());
         let inner = Arc::new(Inner {
             title: format!("{}/{}", identity.service, identity.worker),
             run_id: identity.run_id,
             courier: Courier::start(identity, &config),
             agents: Agents::default(),
+            own_tasks: OwnTasks::default(),
             stop: StopRequest::default(),
+            deadline: Deadline::new(
+                config.stop_deadline,
+                config.flush_budget,
+                config.scale,
+                adopted.is_some(),
+            ),
+            gate: Gate::default(),
             pulse: Pulse::default(),
+            environment,
             scale: config.scale,
-            stop_deadline: config.stop_deadline,
             flush_budget: config.flush_budget,
+            heeds: self.heeds.clone(),
             is_ready: AtomicBool::new(false),
             promise: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
+            flushes: Mutex::default(),
+            summary: Mutex::default(),
+            span,
         });
         if let Some(within) = self.back_within {
             inner.promise_back_within(within);
@@ -154,6 +211,12 @@ impl Builder {
         let make =
             move || beating.upgrade().map_or_else(|| Agents::default().beat(), |run| run.agents.beat());
         inner.courier.keep_beating_with(config.interval, Arc::new(make));
+        let obeying = Arc::downgrade(&inner);
+        inner.courier.obey_with(Arc::new(move |asking, request| {
+            if let Some(run) = obeying.upgrade() {
+                run.obey(asking, request);
+            }
+        }));
         crate::panic::watch(&inner);
         Lastbeat::of(inner)
     }
@@ -201,13 +264,19 @@ impl Builder {
         }
     }
 
+    fn capabilities(&self) -> Vec<String> {
+        let Heeds { stop, pause, reload, .. } = &self.heeds;
+        let declared = [("goodbye", true), ("stop", *stop), ("pause", *pause), ("reload", reload.is_some())];
+        declared.into_iter().filter(|(_, can)| *can).map(|(word, _)| word.to_owned()).collect()
+    }
+
     fn start(&self, config: &Config, parent_run: Option<RunId>) -> Start {
         let label = |text: &String| cut(text, LABEL_MAX_BYTES).to_owned();
         Start {
             interval_ms: Some(whole_ms(config.interval)),
             grace_ms: Some(whole_ms(config.stop_deadline)),
             accept_exit: self.accept_exit.clone(),
-            capabilities: vec!["goodbye".to_owned()],
+            capabilities: self.capabilities(),
             boot_id: boot_id(),
             pid: Some(std::process::id()),
             pid_ns: pid_namespace(),

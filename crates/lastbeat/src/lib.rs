@@ -75,6 +75,7 @@
 
 mod agent;
 mod ancestry;
+mod backoff;
 mod builder;
 mod clock;
 pub mod config;
@@ -83,7 +84,11 @@ pub mod config;
     allow(unreachable_pub, dead_code, reason = "what the feature `witness` shows is public here")
 )]
 mod courier;
+mod deadline;
 mod dial;
+pub mod events;
+mod gate;
+mod inner;
 mod lifecycle;
 mod link;
 mod outbox;
@@ -102,6 +107,7 @@ mod spawn;
 mod spool;
 mod step;
 mod stop_request;
+mod summary;
 mod wait;
 mod wake;
 
@@ -110,7 +116,8 @@ pub use builder::Builder;
 pub use lastbeat_wire::RunId;
 pub use lifecycle::Lastbeat;
 pub use plan::Plan;
-pub use step::StepHandle;
+pub use step::{Items, Step, StepHandle};
+pub use summary::Summary;
 pub use tokio_util::sync::CancellationToken;
 
 /// An error of any kind, as agents and steps return it.
@@ -126,6 +133,13 @@ pub mod witness {
     pub mod sender {
         #[cfg(unix)]
         pub use crate::sender::{Asker, Closer};
-        pub use crate::sender::{Heard, kind_of, read};
+        pub use crate::sender::{Heard, Ignored, ignored_signals, kind_of, read};
     }
 }
+
+/// What the README and the pages show compiles, and runs where it can.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../../../docs/shutdown-lifecycle-contract.md")]
+#[doc = include_str!("../../../docs/agent-cancellation-rules.md")]
+struct Pages;

@@ -3,33 +3,28 @@
 //! Invariant: no method fails, panics or waits for the collector, but the last ones, which wait at most for
 //! the stop deadline.
 
-#[cfg(feature = "tokio")]
 use std::future::Future;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use lastbeat_wire::signal::{Asked, Cause, CauseKind, ClassHint, Final, Signal};
-use lastbeat_wire::{Name, RunId};
+use lastbeat_wire::RunId;
+use lastbeat_wire::signal::{Cause, CauseKind, ClassHint, Final, PhaseTo, Signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{Agent, AgentHandle, Agents};
+use crate::agent::{Agent, AgentHandle};
 use crate::builder::Builder;
-use crate::clock::whole_ms;
-use crate::courier::Courier;
+use crate::inner::{Inner, short};
 use crate::plan::Plan;
-use crate::sender::cut;
 #[cfg(unix)]
 use crate::signals::listen;
-use crate::stop_request::{Heard, StopRequest};
-use crate::wait::Pulse;
-use crate::{BoxError, shutdown};
+use crate::step::{Planned, StepHandle};
+use crate::summary::Summary;
+use crate::{BoxError, events, shutdown};
 
-/// The longest promise to be back: 10 min.
-const BACK_WITHIN_MAX: Duration = Duration::from_secs(600);
-/// The longest reason kept, in bytes.
-const REASON_MAX_BYTES: usize = 256;
+/// The agent that [`Lastbeat::run`] makes of the future it is given.
+const MAIN: &str = "main";
 
 /// A worker that is known to the collector.
 ///
@@ -38,77 +33,6 @@ const REASON_MAX_BYTES: usize = 256;
 #[derive(Debug)]
 pub struct Lastbeat {
     inner: Arc<Inner>,
-}
-
-/// What the value shares with its agents, its threads and the panic hook.
-#[derive(Debug)]
-pub(crate) struct Inner {
-    pub(crate) courier: Courier,
-    pub(crate) agents: Agents,
-    pub(crate) stop: StopRequest,
-    /// Rings when an agent or a step ends, when the stop begins, and when somebody insists on it.
-    pub(crate) pulse: Pulse,
-    pub(crate) title: String,
-    pub(crate) run_id: RunId,
-    pub(crate) scale: f64,
-    pub(crate) stop_deadline: Duration,
-    pub(crate) flush_budget: Duration,
-    pub(crate) is_ready: AtomicBool,
-    /// One more than the promise in ms, so that 0 means none.
-    pub(crate) promise: AtomicU64,
-    /// The stop has begun, or the run has ended without one. Whoever sets it says what is said last.
-    pub(crate) is_over: AtomicBool,
-}
-
-impl Inner {
-    pub(crate) fn say(&self, signal: Signal) {
-        self.courier.say(signal);
-    }
-
-    pub(crate) fn promise_ms(&self) -> Option<u64> {
-        self.promise.load(Ordering::Acquire).checked_sub(1)
-    }
-
-    pub(crate) fn promise_back_within(&self, within: Duration) {
-        if within > BACK_WITHIN_MAX {
-            tracing::warn!(
-                asked_ms = whole_ms(within),
-                promised_ms = whole_ms(BACK_WITHIN_MAX),
-                "a restart promise holds for ten minutes at most"
-            );
-        }
-        self.promise.store(whole_ms(within.min(BACK_WITHIN_MAX)) + 1, Ordering::Release);
-    }
-
-    /// A stop asked by the program itself.
-    fn ask(&self, cause: Cause) {
-        if !self.courier.is_forked() && self.stop.ask(cause.clone(), Instant::now()) == Heard::First {
-            self.tell_asked(cause);
-            self.stop.announce();
-        }
-    }
-
-    /// A stop asked by a signal.
-    #[cfg(unix)]
-    pub(crate) fn signalled(&self, heard: crate::sender::Heard) {
-        let cause = Cause { signal: Some(heard.signal), sender: heard.sender, ..Cause::of(heard.kind) };
-        match self.stop.signal(cause.clone(), Instant::now()) {
-            Heard::First => {
-                self.tell_asked(cause);
-                self.stop.announce();
-            }
-            Heard::SecondRequest => {
-                self.tell_asked(cause);
-                self.pulse.ring();
-            }
-            Heard::Again => {}
-        }
-    }
-
-    fn tell_asked(&self, cause: Cause) {
-        let deadline_ms = Some(whole_ms(self.stop_deadline));
-        self.say(Signal::Asked(Asked { cause, deadline_ms }));
-    }
 }
 
 impl Lastbeat {
@@ -135,6 +59,28 @@ impl Lastbeat {
         }
     }
 
+    /// Holds the run still: agents wait at their next [turn](Agent::turn). The collector may ask for it too, where
+    /// the worker is [pausable](Builder::pausable). A stop ends a pause.
+    pub fn pause(&self) {
+        self.inner.pause();
+    }
+
+    /// Goes on after a pause, a drain or a reload.
+    pub fn resume(&self) {
+        self.inner.resume();
+    }
+
+    /// Says that the worker takes no new work and how much of the rest is done. [`resume`](Self::resume) ends it.
+    pub fn draining(&self, done: u64, total: u64) {
+        self.inner.go_to(PhaseTo::Draining, Some(done), Some(total));
+    }
+
+    /// Says that the worker reads its configuration anew; [`resume`](Self::resume) says that it has. See also
+    /// [`Builder::on_reload`].
+    pub fn reloading(&self) {
+        self.inner.go_to(PhaseTo::Reloading, None, None);
+    }
+
     /// Promises that a successor will be ready within this time after the end, at most ten minutes. The
     /// promise goes out with the final heartbeat; the last call counts.
     pub fn promise_back_within(&self, within: Duration) {
@@ -151,22 +97,47 @@ impl Lastbeat {
         F: FnOnce(Agent) -> Fut + Send + 'static,
         Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
-        let make = |handle| Box::pin(async move { agent(handle).await }) as crate::wait::BoxFuture<_>;
-        crate::agent::spawn_future(&self.inner, name, make)
+        crate::agent::spawn_future(&self.inner, None, name, agent)
     }
 
-    /// Starts a named agent on a thread of its own. See [`Agent::cancelled_within`] for its pauses.
+    /// Starts a named agent on a thread of its own. See [`Agent::cancelled_within`] for its pauses and
+    /// [`Agent::turn_blocking`] for its loop.
     pub fn spawn_thread<F>(&self, name: &str, agent: F) -> AgentHandle
     where
         F: FnOnce(Agent) -> Result<(), BoxError> + Send + 'static,
     {
-        crate::agent::spawn_thread(&self.inner, name, agent)
+        crate::agent::spawn_thread(&self.inner, None, name, agent)
+    }
+
+    /// Starts a named agent on a thread of tokio's blocking pool; without a runtime, on a thread of its own.
+    #[cfg(feature = "tokio")]
+    pub fn spawn_blocking<F>(&self, name: &str, agent: F) -> AgentHandle
+    where
+        F: FnOnce(Agent) -> Result<(), BoxError> + Send + 'static,
+    {
+        crate::agent::spawn_blocking(&self.inner, None, name, agent)
+    }
+
+    /// Registers the flush of a buffer: it runs at the stop, after the steps of the plan and those registered
+    /// before it, and its row stands in the summary. Count what was written with [`StepHandle::flushed`] and what
+    /// was given up with [`StepHandle::dropped`]. At most 64 can register.
+    pub fn flush_at_stop<F>(&self, name: &str, timeout: Duration, flush: F)
+    where
+        F: FnOnce(StepHandle) -> Result<(), BoxError> + Send + 'static,
+    {
+        self.inner.register(Planned::once_blocking(name, timeout, flush));
     }
 
     /// Asks this run to stop; its cause is `api` with this reason. Only the first request counts.
     pub fn stop(&self, reason: &str) {
-        let reason = Some(cut(reason, REASON_MAX_BYTES).to_owned());
-        self.inner.ask(Cause { reason, ..Cause::of(CauseKind::Api) });
+        self.inner.ask(Cause { reason: Some(short(reason)), ..Cause::of(CauseKind::Api) });
+    }
+
+    /// Asks this run to stop because it cannot work without something, such as a database; its cause is
+    /// `dependency` with this name.
+    pub fn stop_for_dependency(&self, name: &str, why: &str) {
+        let (name, reason) = (Some(short(name)), Some(short(why)));
+        self.inner.ask(Cause { name, reason, ..Cause::of(CauseKind::Dependency) });
     }
 
     /// Says that the work is done: the run stops by itself, and its ending is `completed`.
@@ -186,12 +157,65 @@ impl Lastbeat {
         self.inner.run_id
     }
 
-    /// Waits until a stop is asked, by SIGINT, SIGTERM, [`stop`](Self::stop) or [`done`](Self::done); then
-    /// cancels the agents, runs the plan, sends the final heartbeat and gives the exit code.
+    /// What the stop came to; none before it is over.
+    #[must_use]
+    pub fn summary(&self) -> Option<Summary> {
+        if self.inner.courier.is_forked() {
+            return None;
+        }
+        let summary = self.inner.summary.lock().unwrap_or_else(PoisonError::into_inner);
+        summary.as_deref().cloned()
+    }
+
+    /// Runs a program that is one future, with nothing else to set up: the run is ready at once, and the future is
+    /// its agent `main`.
+    ///
+    /// When a stop is asked, by SIGINT, SIGTERM or [otherwise](Self::run_until_stopped), the future is dropped where
+    /// it waits, the other agents are cancelled, and the final heartbeat is sent. When the future ends first, the
+    /// run has `completed`, or `crashed` by its error; the code is then 1. For work that must be finished rather
+    /// than dropped, [spawn](Self::spawn) agents and [run until stopped](Self::run_until_stopped).
+    ///
+    /// ```no_run
+    /// # async fn serve() -> std::io::Result<()> { Ok(()) }
+    /// #[tokio::main]
+    /// async fn main() -> std::process::ExitCode {
+    ///     let worker = lastbeat::Lastbeat::connect("shop", "api");
+    ///     worker.run(async { Ok(serve().await?) }).await
+    /// }
+    /// ```
+    pub async fn run<F>(&self, main: F) -> ExitCode
+    where
+        F: Future<Output = Result<(), BoxError>>,
+    {
+        let run = &self.inner;
+        if run.courier.is_forked() || run.is_over.load(Ordering::Acquire) {
+            return main.await.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        }
+        // From here on, not from the stop: what asks before the first await of `main` must be heard too.
+        let _signals = listen(run);
+        self.ready();
+        match crate::agent::supervised(run, MAIN, main).await {
+            Some(Err(error)) if !run.stop.is_asked() => {
+                if !run.is_over.swap(true, Ordering::AcqRel) {
+                    events::crashed(&run.span, &error);
+                    self.say_crashed();
+                }
+                return ExitCode::FAILURE;
+            }
+            Some(Ok(()) | Err(_)) => self.done(),
+            None => {}
+        }
+        self.stop_now(Plan::new()).await
+    }
+
+    /// Waits until a stop is asked, by SIGINT, SIGTERM, [`stop`](Self::stop) or [`done`](Self::done), or by what
+    /// the [`Builder`] allowed: SIGHUP, SIGQUIT, the collector; then cancels the agents, runs the plan, sends the
+    /// final heartbeat and gives the exit code.
     ///
     /// From this call on SIGINT and SIGTERM no longer end the process by themselves. A signal a second or
     /// more after the first skips what is left of the plan. All ends within the stop deadline; then the
-    /// signals have their default action again.
+    /// signals have their default action again. A signal that was ignored when the process began, as in a shell's
+    /// background job, stays ignored.
     ///
     /// The stop begins where this future is polled. When the host does not poll it before the stop deadline,
     /// as on a runtime whose only thread is stuck, or when a second request comes before the stop has begun,
@@ -208,6 +232,11 @@ impl Lastbeat {
         }
         let _signals = listen(&self.inner);
         self.inner.stop.token().cancelled().await;
+        self.stop_now(plan).await
+    }
+
+    /// Does the stop that was asked, on a thread of its own.
+    async fn stop_now(&self, plan: Plan) -> ExitCode {
         if self.inner.is_over.swap(true, Ordering::AcqRel) {
             return ExitCode::SUCCESS;
         }
@@ -242,6 +271,12 @@ impl Lastbeat {
     pub fn run_until_stopped_blocking(&self, plan: Plan) -> ExitCode {
         crate::wait::block_on(self.run_until_stopped(plan), None).unwrap_or(ExitCode::SUCCESS)
     }
+
+    fn say_crashed(&self) {
+        let hint = Some(ClassHint::Crashed);
+        self.inner.say(Signal::Final(Final { class_hint: hint, ..Final::default() }));
+        let _ = self.inner.courier.flush(self.inner.flush_budget);
+    }
 }
 
 impl Drop for Lastbeat {
@@ -256,9 +291,8 @@ impl Drop for Lastbeat {
             return;
         }
         if std::thread::panicking() {
-            let hint = Some(ClassHint::Crashed);
-            run.say(Signal::Final(Final { class_hint: hint, ..Final::default() }));
-            let _ = run.courier.flush(run.flush_budget);
+            events::crashed(&run.span, "a panic that nobody caught");
+            self.say_crashed();
         } else {
             // Nobody asked: a bare goodbye. Asked, but the host stopped in its own way: the cause goes with it.
             let cause = run.stop.first().map(|(cause, _)| cause);
@@ -267,36 +301,7 @@ impl Drop for Lastbeat {
     }
 }
 
-/// A name that the wire takes: what is not allowed in one becomes a dash.
-pub(crate) fn usable_name(text: &str) -> Name {
-    if let Ok(name) = Name::new(text) {
-        return name;
-    }
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '@' | '-');
-    let usable: String = text
-        .chars()
-        .take(lastbeat_wire::id::NAME_MAX_BYTES)
-        .map(|c| if allowed(c) { c } else { '-' })
-        .collect();
-    tracing::warn!(said = text, %usable, "a name is 1 to 128 of [A-Za-z0-9._:@-]");
-    Name::new(&usable)
-        .or_else(|_| Name::new("unnamed"))
-        .expect("\"unnamed\" is 7 letters, which the allow-list holds")
-}
-
 #[cfg(not(unix))]
 const fn listen(_run: &Arc<Inner>) -> Option<()> {
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_the_wire_would_refuse_is_made_usable() {
-        assert_eq!(usable_name("price feed/é").as_str(), "price-feed--");
-        assert_eq!(usable_name("").as_str(), "unnamed");
-        assert_eq!(usable_name(&"é".repeat(500)).as_str(), "-".repeat(128));
-    }
 }

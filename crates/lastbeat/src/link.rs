@@ -6,7 +6,6 @@
 //! Invariant: one message waits to be written at most, and a bounded number waits for its receipt.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -322,20 +321,11 @@ impl Link {
             .map_err(|error| format!("dial {}: {error}", self.address.authority))
     }
 
-    /// Twice as long each time up to the limit, the later half of it by chance, so that a fleet that lost
-    /// its collector does not come back in one moment.
     fn pause(&mut self) -> Duration {
-        let doubled = REDIAL_FIRST.saturating_mul(1 << self.failures.min(10));
-        self.failures = self.failures.saturating_add(1);
-        let longest = doubled.min(self.redial_max);
-        longest / 2 + (longest / 2).mul_f64(chance())
+        let failures = self.failures;
+        self.failures = failures.saturating_add(1);
+        crate::backoff::pause(REDIAL_FIRST, self.redial_max, failures)
     }
-}
-
-/// A number in [0, 1) from the randomness that std seeds its maps with.
-fn chance() -> f64 {
-    let bits = u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or(0);
-    f64::from(bits) / 4_294_967_296.0
 }
 
 fn would_block(error: &tungstenite::Error) -> bool {

@@ -11,7 +11,7 @@ use std::time::Instant;
 use lastbeat_wire::signal::{ClassHint, Final, Panic, Signal};
 
 use crate::courier::THREAD_NAME;
-use crate::lifecycle::Inner;
+use crate::inner::Inner;
 use crate::wait::panic_text;
 
 /// The most runs of one process that hear of its panics.
@@ -63,6 +63,11 @@ fn tell(info: &PanicHookInfo<'_>) {
     let told: Vec<&Arc<Inner>> = voices
         .iter()
         .filter(|run| {
+            if run.courier.is_forked() {
+                return false;
+            }
+            // Told by the host's own hook and log too; here it has its place in the trace of the run.
+            crate::events::panicked(&run.span, &message, location.as_deref());
             let panic = Panic { message: message.clone(), location: location.clone() };
             run.courier.say_from_hook(Signal::Panic(panic))
         })

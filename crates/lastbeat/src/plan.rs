@@ -5,8 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::BoxError;
-use crate::lifecycle::usable_name;
-use crate::step::{Planned, StepHandle, Work};
+use crate::step::{Planned, Step, StepHandle};
 
 /// What is to be done between the request to stop and the end.
 ///
@@ -15,6 +14,7 @@ use crate::step::{Planned, StepHandle, Work};
 #[derive(Default)]
 pub struct Plan {
     steps: Vec<Planned>,
+    agents_first: Option<Duration>,
 }
 
 impl Plan {
@@ -34,8 +34,7 @@ impl Plan {
         F: FnOnce(StepHandle) -> Fut + Send + 'static,
         Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
-        let work = Work::Future(Box::new(|handle| Box::pin(async move { step(handle).await })));
-        self.with(name, timeout, work)
+        self.with(Planned::once(name, timeout, step))
     }
 
     /// Adds a step that blocks. It runs on a thread of its own; at its timeout it is left behind there.
@@ -44,21 +43,63 @@ impl Plan {
     where
         F: FnOnce(StepHandle) -> Result<(), BoxError> + Send + 'static,
     {
-        self.with(name, timeout, Work::Blocking(Box::new(step)))
+        self.with(Planned::once_blocking(name, timeout, step))
     }
 
-    fn with(mut self, name: &str, timeout: Duration, work: Work) -> Self {
-        self.steps.push(Planned { name: usable_name(name), timeout, work });
+    /// Adds a step with settings of its own: it may be tried again, or be left out in some environments.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use lastbeat::{Plan, Step};
+    ///
+    /// let cancel = Step::new("cancel-orders", Duration::from_secs(10)).attempts(3).skip_in("dry_run");
+    /// let plan = Plan::new().add(cancel, |step| async move {
+    ///     step.total(0);
+    ///     Ok(())
+    /// });
+    /// # let _ = plan;
+    /// ```
+    #[must_use]
+    pub fn add<F, Fut>(self, settings: Step, step: F) -> Self
+    where
+        F: FnMut(StepHandle) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.with(Planned::future(settings, step))
+    }
+
+    /// As [`add`](Self::add), for a step that blocks. A step that does not end in time is left behind and not
+    /// tried again.
+    #[must_use]
+    pub fn add_blocking<F>(self, settings: Step, step: F) -> Self
+    where
+        F: FnMut(StepHandle) -> Result<(), BoxError> + Send + 'static,
+    {
+        self.with(Planned::blocking(settings, step))
+    }
+
+    /// How long agents are waited for before the steps run: by default 5 s, and at most a third of the time; what is
+    /// said here counts as it is, up to the stop deadline. `LASTBEAT_DEADLINES_SCALE` multiplies it.
+    ///
+    /// A step often needs the agents gone: a loop that still places orders would undo one that cancels them.
+    #[must_use]
+    pub const fn agents_first(mut self, at_most: Duration) -> Self {
+        self.agents_first = Some(at_most);
         self
     }
 
-    pub(crate) fn into_steps(self) -> Vec<Planned> {
-        self.steps
+    fn with(mut self, step: Planned) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    pub(crate) fn into_parts(self) -> (Vec<Planned>, Option<Duration>) {
+        (self.steps, self.agents_first)
     }
 }
 
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.steps.iter().map(|step| (step.name.as_str(), step.timeout))).finish()
+        f.debug_list().entries(self.steps.iter().map(|step| (step.name.as_str(), step.timeout()))).finish()
     }
 }

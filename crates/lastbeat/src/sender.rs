@@ -49,11 +49,41 @@ pub fn read(pid: u32, uid: u32) -> Sender {
     sender
 }
 
-/// What a signal from user space says of its cause: pid 1 and a parent without a terminal supervise.
+/// What pid 1 has become when the units are down and it ends all that is left; `comm` holds 15 bytes.
+const TAKES_THE_HOST_DOWN: &str = "systemd-shutdow";
+
+/// What a signal from user space says of its cause: pid 1 and a parent without a terminal supervise, and a pid 1
+/// that is there to take the host down does that.
+///
+/// A unit that systemd stops on the way down cannot be told from one that it stops alone without asking systemd over
+/// a bus: that is its supervisor's doing here, and not guessed.
 #[must_use]
 pub fn kind_of(sender: &Sender, parent: u32) -> CauseKind {
+    if sender.pid == 1 && sender.comm.as_deref() == Some(TAKES_THE_HOST_DOWN) {
+        return CauseKind::HostShutdown;
+    }
     let supervises = sender.pid == 1 || (sender.pid == parent && sender.tty.is_none() && !sender.gone);
     if supervises && !sender.outside_namespace { CauseKind::Supervisor } else { CauseKind::Signal }
+}
+
+/// The signals that were ignored when this process began, as `/proc` tells them; none where it does not.
+#[must_use]
+pub fn ignored_signals() -> Ignored {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = text.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    Ignored(mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0))
+}
+
+/// A set of signals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ignored(u64);
+
+impl Ignored {
+    /// Whether this one is in it, by its number from 1 to 64.
+    #[must_use]
+    pub const fn contains(self, signal: i32) -> bool {
+        matches!(signal, 1..=64) && self.0 & (1 << (signal - 1)) != 0
+    }
 }
 
 fn read_proc(pid: u32, file: &str) -> Option<Vec<u8>> {
@@ -80,6 +110,7 @@ pub(crate) fn cut(text: &str, max_bytes: usize) -> &str {
 pub(crate) struct Stat {
     comm: String,
     ppid: u32,
+    session: u32,
     tty_nr: u32,
     pub(crate) start_ticks: u64,
 }
@@ -96,6 +127,8 @@ impl Stat {
         Some(Self {
             comm,
             ppid: fields.get(1)?.parse().ok()?,
+            // In a container that was entered from outside, the leader of the session has no id there.
+            session: fields.get(3)?.parse().unwrap_or(0),
             tty_nr: u32::from_ne_bytes(fields.get(4)?.parse::<i32>().ok()?.to_ne_bytes()),
             start_ticks: fields.get(19)?.parse().ok()?,
         })
@@ -125,7 +158,7 @@ mod asker {
     use signal_hook::iterator::exfiltrator::origin::Origin;
     use signal_hook::low_level::siginfo::Cause;
 
-    use super::{CauseKind, Heard, kind_of, read};
+    use super::{CauseKind, Heard, Stat, kind_of, read};
 
     /// Hears signals, one after the other; iterating blocks until the next one or until it is closed.
     ///
@@ -133,6 +166,8 @@ mod asker {
     #[derive(Debug)]
     pub struct Asker {
         signals: SignalsInfo<WithOrigin>,
+        /// This process had a terminal when it began to listen.
+        had_terminal: bool,
     }
 
     /// Ends an [`Asker`] from another thread.
@@ -152,7 +187,7 @@ mod asker {
         /// # Errors
         /// When the kernel or the library refuses a handler for one of them.
         pub fn listen(signals: &[i32]) -> std::io::Result<Self> {
-            Ok(Self { signals: SignalsInfo::new(signals)? })
+            Ok(Self { signals: SignalsInfo::new(signals)?, had_terminal: has_terminal() })
         }
 
         /// What ends the iteration.
@@ -166,11 +201,12 @@ mod asker {
         type Item = Heard;
 
         fn next(&mut self) -> Option<Heard> {
-            self.signals.forever().next().map(|origin| heard(&origin))
+            let had_terminal = self.had_terminal;
+            self.signals.forever().next().map(|origin| heard(&origin, had_terminal))
         }
     }
 
-    fn heard(origin: &Origin) -> Heard {
+    fn heard(origin: &Origin, had_terminal: bool) -> Heard {
         let number = origin.signal;
         let signal = signal_hook::low_level::signal_name(number)
             .map_or_else(|| format!("signal {number}"), str::to_owned);
@@ -179,11 +215,31 @@ mod asker {
             (_, Some(process)) => {
                 let pid = u32::try_from(process.pid).unwrap_or(0);
                 let sender = read(pid, process.uid);
-                (kind_of(&sender, std::os::unix::process::parent_id()), Some(sender))
+                let lost_terminal = had_terminal && !has_terminal();
+                let kind = if number == signal_hook::consts::SIGHUP && lost_terminal && is_above_us(pid) {
+                    CauseKind::TerminalHangup
+                } else {
+                    kind_of(&sender, std::os::unix::process::parent_id())
+                };
+                (kind, Some(sender))
             }
             (_, None) => (CauseKind::Signal, None),
         };
         Heard { number, signal, kind, sender }
+    }
+
+    fn own_stat() -> Option<Stat> {
+        Stat::parse(&std::fs::read("/proc/self/stat").ok()?)
+    }
+
+    /// The kernel takes the terminal from all processes of a session when it is gone.
+    fn has_terminal() -> bool {
+        own_stat().is_some_and(|stat| stat.tty_nr != 0)
+    }
+
+    /// Our parent, or the leader of our session: an interactive shell sends the hang-up itself.
+    fn is_above_us(pid: u32) -> bool {
+        pid == std::os::unix::process::parent_id() || own_stat().is_some_and(|stat| stat.session == pid)
     }
 
     const fn kind_from_kernel(number: i32) -> CauseKind {
@@ -204,7 +260,7 @@ mod tests {
         let line = b"812 (a) b (c) S 790 812 812 34819 812 4194304 1 0 0 0 0 0 0 0 20 0 1 0 123456 1 2";
         let stat = Stat::parse(line).expect("it is whole");
         assert_eq!(stat.comm, "a) b (c");
-        assert_eq!((stat.ppid, stat.start_ticks), (790, 123_456));
+        assert_eq!((stat.ppid, stat.session, stat.start_ticks), (790, 812, 123_456));
         assert_eq!(stat.tty().as_deref(), Some("pts/3"));
     }
 
@@ -222,6 +278,15 @@ mod tests {
         let sender = read(0, 0);
         assert!(sender.outside_namespace && !sender.gone);
         assert_eq!(kind_of(&sender, 0), CauseKind::Signal);
+    }
+
+    #[test]
+    fn only_a_pid_1_that_takes_the_host_down_is_the_hosts_end() {
+        let named = |pid, comm: &str| Sender { pid, comm: Some(comm.into()), ..read(0, 0) };
+        let inside = |sender| Sender { outside_namespace: false, ..sender };
+        assert_eq!(kind_of(&inside(named(1, "systemd-shutdow")), 1), CauseKind::HostShutdown);
+        assert_eq!(kind_of(&inside(named(1, "systemd")), 1), CauseKind::Supervisor);
+        assert_eq!(kind_of(&inside(named(812, "systemd-shutdow")), 1), CauseKind::Signal);
     }
 
     #[test]

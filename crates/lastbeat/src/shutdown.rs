@@ -3,54 +3,86 @@
 //! It runs on a thread of its own, so that a step that blocks the host's runtime cannot stop the clock: the
 //! deadline holds, and the final heartbeat says what did not.
 
-use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use lastbeat_wire::Name;
-use lastbeat_wire::signal::{Cause, CauseKind, ClassHint, Cleanup, Final, Sender, Signal, Step, StepOutcome};
+use lastbeat_wire::signal::{AgentEnd, Cause, CauseKind, ClassHint, Cleanup, Final, Signal};
+use tracing::Span;
 
 use crate::clock::whole_ms;
 use crate::courier::Flushed;
-use crate::lifecycle::Inner;
+use crate::events;
+use crate::inner::Inner;
 use crate::plan::Plan;
+use crate::step::Planned;
+use crate::summary::Summary;
 
 /// How long agents are waited for before the steps run, before scaling: a step often needs them gone, but
 /// one that ignores its token must not eat the time of all steps.
 const AGENTS_FIRST: Duration = Duration::from_secs(5);
+/// How long tasks that were told to end are waited for before they are counted as untracked.
+const LAST_TASKS: Duration = Duration::from_millis(20);
 
 /// Does the stop that was asked. Returns when the final heartbeat is delivered or spooled.
 pub(crate) fn run(run: &Arc<Inner>, plan: Plan) {
     let Some((cause, asked_at)) = run.stop.first() else { return };
-    // A budget as long as the deadline would leave no time for the steps.
-    let flush_budget = run.flush_budget.min(run.stop_deadline / 2);
-    let cut_at = asked_at + run.stop_deadline.saturating_sub(flush_budget);
+    let span = events::stop_span(&run.span, &cause, run.deadline.stop);
+    let (steps, agents_first) = plan.into_parts();
 
     let began = Instant::now();
-    let third = cut_at.saturating_duration_since(began) / 3;
-    wait_for_agents(run, began + AGENTS_FIRST.mul_f64(run.scale).min(third));
-    let steps: Vec<Step> =
-        plan.into_steps().into_iter().map(|step| crate::step::run(run, step, cut_at)).collect();
-    wait_for_agents(run, cut_at);
+    let left = run.deadline.cut_at(asked_at).saturating_duration_since(began);
+    let agents_first = match agents_first {
+        Some(said) => said.mul_f64(run.scale),
+        None => AGENTS_FIRST.mul_f64(run.scale).min(left / 3),
+    };
+    run.deadline.wait_for_agents_until(began + agents_first.min(left));
+    run.pulse.ring();
+    wait_for_agents(run, || began + agents_first.min(left));
 
-    let (abandoned, untracked) = run.agents.left();
+    let mut cleanup = Cleanup::default();
+    let flushes = std::mem::take(&mut *run.flushes.lock().unwrap_or_else(PoisonError::into_inner));
+    for step in steps.iter().chain(&flushes) {
+        do_step(run, step, &span, &mut cleanup);
+    }
+    wait_for_agents(run, || run.deadline.cut_at(asked_at));
+
+    let (abandoned, uncounted) = run.agents.left();
     for name in &abandoned {
         run.say(crate::agent::abandoned(name.clone()));
+        events::agent_ended(&run.span, name, AgentEnd::Abandoned, None);
     }
-    let cleanup = Cleanup {
-        duration_ms: Some(whole_ms(asked_at.elapsed())),
-        steps,
-        abandoned,
-        untracked,
-        forced: run.stop.is_forced(),
-        ..Cleanup::default()
-    };
-    let flushed = say_final(run, Some(&cause), Some(cleanup.clone()), flush_budget);
-    tracing::info!("{}", summary(run, &cause, &cleanup, flushed));
+    cleanup.duration_ms = Some(whole_ms(asked_at.elapsed()));
+    cleanup.abandoned = abandoned;
+    cleanup.untracked = uncounted + tasks_left(run);
+    cleanup.forced = run.stop.is_forced();
+    let flushed = say_final(run, Some(&cause), Some(cleanup.clone()), run.deadline.flush);
+    let (title, dropped) = (run.title.clone(), run.courier.dropped());
+    let summary = Arc::new(Summary { title, cause, cleanup, dropped, flushed });
+    events::stopped(&span, &summary);
+    *run.summary.lock().unwrap_or_else(PoisonError::into_inner) = Some(summary);
 }
 
-fn wait_for_agents(run: &Arc<Inner>, until: Instant) {
-    run.pulse.wait_until(until, || run.agents.all_ended() || run.stop.is_forced());
+fn do_step(run: &Arc<Inner>, step: &Planned, stop: &Span, cleanup: &mut Cleanup) {
+    let done = crate::step::run(run, step, stop);
+    cleanup.items_flushed += done.flushed;
+    cleanup.items_dropped += done.dropped;
+    cleanup.steps.push(done.row);
+}
+
+fn wait_for_agents(run: &Arc<Inner>, until: impl Fn() -> Instant) {
+    run.pulse.wait_until_moving(until, || run.agents.all_ended() || run.stop.is_forced());
+}
+
+/// The host's tasks that are still alive. What was cancelled a moment ago may not be gone yet.
+fn tasks_left(run: &Inner) -> u64 {
+    let until = Instant::now() + LAST_TASKS;
+    loop {
+        let left = run.own_tasks.of_others();
+        if left == 0 || Instant::now() >= until || run.stop.is_forced() {
+            return left;
+        }
+        std::thread::sleep(LAST_TASKS / 10);
+    }
 }
 
 /// Says the final heartbeat of a run that was asked to stop, and sees it delivered or spooled.
@@ -79,92 +111,4 @@ pub(crate) fn done() -> Cause {
 
 fn is_done(cause: &Cause) -> bool {
     cause.kind == CauseKind::Itself && cause.reason.as_deref() == Some("done")
-}
-
-/// One block for people: who asked, what was done, what was not, and whether the collector knows.
-fn summary(run: &Inner, cause: &Cause, cleanup: &Cleanup, flushed: Flushed) -> String {
-    let mut text = String::new();
-    // Writing into a String cannot fail.
-    let _ = write!(
-        text,
-        "{} stopped: {}; {} in {} ms",
-        run.title,
-        who(cause),
-        cleanup_words(cleanup),
-        cleanup.duration_ms.unwrap_or(0)
-    );
-    for step in &cleanup.steps {
-        let outcome = step.outcome.map_or("begun", StepOutcome::as_str);
-        let _ = write!(text, "\n  {}: {outcome}", step.name);
-        if let (Some(done), Some(total)) = (step.done, step.total) {
-            let _ = write!(text, ", {done} of {total}");
-        }
-        if let Some(duration_ms) = step.duration_ms {
-            let _ = write!(text, ", {duration_ms} ms");
-        }
-        if let Some(why) = step.error.as_ref().or(step.why_skipped.as_ref()) {
-            let _ = write!(text, " ({why})");
-        }
-    }
-    if !cleanup.abandoned.is_empty() {
-        let names: Vec<&str> = cleanup.abandoned.iter().map(Name::as_str).collect();
-        let _ = write!(text, "\n  agents still alive: {}", names.join(", "));
-    }
-    let _ = match flushed {
-        Flushed::Delivered => write!(text, "\n  final heartbeat: delivered"),
-        Flushed::Spooled(facts) => write!(text, "\n  final heartbeat: spooled with {facts} facts"),
-        Flushed::Failed => write!(text, "\n  final heartbeat: neither delivered nor spooled"),
-    };
-    let dropped = run.courier.dropped();
-    if dropped > 0 {
-        let _ = write!(text, "\n  facts given up: {dropped}");
-    }
-    text
-}
-
-fn cleanup_words(cleanup: &Cleanup) -> &'static str {
-    let any = |outcome| cleanup.steps.iter().any(|step| step.outcome == Some(outcome));
-    if cleanup.forced {
-        "cleanup skipped by a second request"
-    } else if any(StepOutcome::TimedOut) {
-        "cleanup timed out"
-    } else if any(StepOutcome::Failed) {
-        "cleanup failed"
-    } else if any(StepOutcome::Skipped) {
-        "cleanup skipped"
-    } else if any(StepOutcome::Partial) || !cleanup.abandoned.is_empty() {
-        "cleanup partial"
-    } else if cleanup.steps.is_empty() {
-        "no steps declared"
-    } else {
-        "cleanup complete"
-    }
-}
-
-fn who(cause: &Cause) -> String {
-    let reason = cause.reason.as_deref().unwrap_or("no reason given");
-    match (cause.kind, cause.signal.as_deref()) {
-        (CauseKind::Keyboard, _) => "Ctrl+C".into(),
-        (CauseKind::Itself, _) => reason.to_owned(),
-        (_, Some(signal)) => {
-            let sender = cause.sender.as_ref().map_or_else(|| "the kernel".into(), sender_words);
-            format!("{signal} from {sender}")
-        }
-        _ => format!("the program itself ({reason})"),
-    }
-}
-
-fn sender_words(sender: &Sender) -> String {
-    if sender.outside_namespace {
-        return "outside the pid namespace".into();
-    }
-    let name = match (&sender.comm, sender.gone) {
-        (Some(comm), _) => format!("{comm}, pid {}", sender.pid),
-        (None, true) => format!("pid {}, gone", sender.pid),
-        (None, false) => format!("pid {}", sender.pid),
-    };
-    match &sender.tty {
-        Some(tty) => format!("{name} on {tty}"),
-        None => name,
-    }
 }

@@ -1,41 +1,142 @@
-//! One step of a shutdown: what it counts, how it is run, and the row it leaves behind.
+//! One step of a shutdown: its settings, and what it holds while it runs.
+//!
+//! How it is run is in `attempt`, the accounting of a batch in `items`.
 
-use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+mod attempt;
+mod items;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lastbeat_wire::Name;
-use lastbeat_wire::signal::{self, StepOutcome};
-use tokio_util::sync::CancellationToken;
+use lastbeat_wire::signal::{Extend, Signal};
+use tracing::Span;
 
-use crate::BoxError;
-use crate::clock::whole_ms;
-use crate::lifecycle::Inner;
+use crate::inner::Inner;
 use crate::sender::cut;
-use crate::wait::{BoxFuture, bounded, caught_or_cut, panic_text};
 
-/// The most labels of failed items kept.
-const FAILED_ITEMS_MAX: usize = 20;
+pub(crate) use attempt::{Planned, run};
+pub use items::Items;
+
+/// The most labels of items kept that are not done.
+pub(crate) const FAILED_ITEMS_MAX: usize = 20;
 /// The longest label of one, in bytes.
 const LABEL_MAX_BYTES: usize = 100;
+/// The most items of one step kept by label; further ones are counted alone.
+const LABELS_MAX: usize = 10_000;
+/// The most attempts of a step.
+const ATTEMPTS_MAX: u32 = 100;
+/// The most environments that skip a step.
+const GATES_MAX: usize = 16;
 
-/// What a shutdown step holds: counters that end up in the final heartbeat.
+/// The settings of a step that may be tried again, or left out in some environments. For
+/// [`Plan::add`](crate::Plan::add).
 ///
-/// A step that says `total(3)` and returns `Ok` with two done is *partial*; a step that counts nothing and
-/// returns `Ok` is *ok*.
-#[derive(Debug, Clone, Default)]
-pub struct StepHandle {
-    counts: Arc<Counts>,
+/// ```
+/// use std::time::Duration;
+/// let cancel = lastbeat::Step::new("cancel-orders", Duration::from_secs(10)).attempts(3).skip_in("dry_run");
+/// # let _ = cancel;
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a step does nothing until it is added to a plan"]
+pub struct Step {
+    name: String,
+    timeout: Duration,
+    attempts: u32,
+    first_pause: Duration,
+    longest_pause: Duration,
+    skip_in: Vec<String>,
 }
 
+impl Step {
+    /// A step with this name in the summary. The timeout holds for all attempts together.
+    pub fn new(name: &str, timeout: Duration) -> Self {
+        Self {
+            name: name.to_owned(),
+            timeout,
+            attempts: 1,
+            first_pause: Duration::from_millis(100),
+            longest_pause: Duration::from_secs(5),
+            skip_in: Vec::new(),
+        }
+    }
+
+    /// How often it is tried in all, 1 to 100, by default once: again after an error, a panic, or when an item is
+    /// not done.
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts.clamp(1, ATTEMPTS_MAX);
+        self
+    }
+
+    /// The pause before the second attempt, and the longest one: each is twice the one before, the later half of
+    /// it by chance. By default 100 ms and 5 s.
+    pub const fn backoff(mut self, first: Duration, longest: Duration) -> Self {
+        self.first_pause = first;
+        self.longest_pause = longest;
+        self
+    }
+
+    /// Leaves the step out in this environment, such as `dry_run`; see [`Builder::environment`](
+    /// crate::Builder::environment). The summary says so, and the cleanup is no worse for it. At most 16.
+    pub fn skip_in(mut self, environment: &str) -> Self {
+        if self.skip_in.len() < GATES_MAX {
+            self.skip_in.push(environment.to_owned());
+        }
+        self
+    }
+}
+
+/// What a shutdown step holds: counters that end up in the final heartbeat, and its deadline.
+///
+/// A step that says `total(3)` and returns `Ok` with two done is *partial*; a step that counts nothing and
+/// returns `Ok` is *ok*. Counters begin anew with each attempt; [items](Self::items) are known by their labels
+/// across attempts.
+#[derive(Debug, Clone)]
+pub struct StepHandle {
+    counts: Arc<Counts>,
+    audit: Arc<Mutex<Audit>>,
+    place: Arc<Place>,
+}
+
+/// What one attempt counts.
 #[derive(Debug, Default)]
 struct Counts {
     /// One more than the total, so that 0 means that none was said.
     total_said: AtomicU64,
     done: AtomicU64,
     skipped: AtomicU64,
+    flushed: AtomicU64,
+    dropped: AtomicU64,
     failed_items: Mutex<Vec<String>>,
+    /// Items were left because the time was over.
+    is_cut_short: AtomicBool,
+}
+
+/// What became of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fate {
+    Open,
+    Done,
+    Skipped,
+    Failed(String),
+}
+
+/// What became of each item, over all attempts.
+#[derive(Debug, Default)]
+struct Audit {
+    fates: BTreeMap<String, Fate>,
+}
+
+/// Where a step stands.
+#[derive(Debug)]
+struct Place {
+    run: Arc<Inner>,
+    name: Name,
+    span: Span,
+    began: Instant,
+    timeout: Duration,
 }
 
 impl StepHandle {
@@ -54,6 +155,16 @@ impl StepHandle {
         self.counts.skipped.fetch_add(items, Ordering::Relaxed);
     }
 
+    /// So many more buffered items are written out.
+    pub fn flushed(&self, items: u64) {
+        self.counts.flushed.fetch_add(items, Ordering::Relaxed);
+    }
+
+    /// So many more buffered items are given up; that makes the step partial.
+    pub fn dropped(&self, items: u64) {
+        self.counts.dropped.fetch_add(items, Ordering::Relaxed);
+    }
+
     /// Names an item that failed. The first 20 are kept.
     pub fn failed_item(&self, label: &str) {
         let mut labels = self.counts.failed_items.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,147 +173,85 @@ impl StepHandle {
         }
     }
 
-    /// The row of this step, its outcome judged by what it counted where it returned `Ok`.
-    fn row(&self, name: Name, ended: &Ended, took: Duration) -> signal::Step {
+    /// Takes the accounting of a batch of items: what is done, skipped and failed of them is counted, told by label
+    /// in the log, and carried by the final heartbeat. Labels should be unique.
+    ///
+    /// ```
+    /// # struct Order { label: String, exchange_id: Option<u64> }
+    /// # struct Exchange;
+    /// # impl Exchange {
+    /// #     fn cancel_all(&self, _: &[Order]) -> Result<Vec<String>, std::io::Error> { Ok(vec![]) }
+    /// #     fn cancel(&self, _: &Order) -> Result<(), std::io::Error> { Ok(()) }
+    /// # }
+    /// # fn step(step: lastbeat::StepHandle, orders: Vec<Order>, exchange: Exchange) -> Result<(), lastbeat::BoxError> {
+    /// step.items(orders, |order| order.label.clone())
+    ///     .skip(|order| order.exchange_id.is_none().then_some("never placed"))
+    ///     .all_at_once(|orders| Ok(exchange.cancel_all(orders)?)) // what it refused
+    ///     .one_by_one(|order| Ok(exchange.cancel(order)?));
+    /// Ok(())
+    /// # }
+    /// ```
+    pub fn items<T>(&self, items: Vec<T>, label: impl Fn(&T) -> String) -> Items<T> {
+        Items::new(self.clone(), items, label)
+    }
+
+    /// When this step is cut: its own timeout or the stop deadline, whichever comes first. A step that blocks
+    /// looks at it between two pieces of work.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.place.until()
+    }
+
+    /// Asks for more time before the stop deadline, because the work moves: at most 60 s at once and ten minutes in
+    /// all, and only when a counter of this step has moved since the last time. Says whether time was given. The
+    /// step's own timeout stays.
+    ///
+    /// Under `lastbeat run`, which kills at the end of its grace, none is given.
+    #[must_use]
+    pub fn extend(&self, by: Duration) -> bool {
+        let Place { run, name, .. } = &*self.place;
+        let count = self.moved();
+        let Some(given) = run.deadline.extend(by, name, count) else { return false };
+        run.say(Signal::Extend(Extend {
+            by_ms: crate::clock::whole_ms(given),
+            step: Some(name.clone()),
+            counter: Some(count),
+        }));
+        run.pulse.ring();
+        true
+    }
+
+    /// All that was counted: it only grows while the work moves.
+    fn moved(&self) -> u64 {
         let counts = &self.counts;
-        let total = counts.total_said.load(Ordering::Relaxed).checked_sub(1);
-        let done = counts.done.load(Ordering::Relaxed);
-        let skipped = counts.skipped.load(Ordering::Relaxed);
-        let all_done = total.is_none_or(|total| done.saturating_add(skipped) >= total);
-        let (outcome, error, why_skipped) = match ended {
-            Ended::Ok if all_done => (StepOutcome::Ok, None, None),
-            Ended::Ok => (StepOutcome::Partial, None, None),
-            Ended::Failed(text) => (StepOutcome::Failed, Some(text.clone()), None),
-            Ended::TimedOut => (StepOutcome::TimedOut, None, None),
-            Ended::Forced => (StepOutcome::Skipped, None, Some(SECOND_REQUEST.to_owned())),
-        };
-        let counted = total.is_some() || done > 0;
-        signal::Step {
-            outcome: Some(outcome),
-            done: counted.then_some(done),
-            total,
-            skipped: (skipped > 0 || counted).then_some(skipped),
-            attempts: Some(1),
-            duration_ms: Some(whole_ms(took)),
-            error,
-            why_skipped,
-            failed_items: counts.failed_items.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            ..signal::Step::begun(name)
+        let told = [&counts.done, &counts.skipped, &counts.flushed, &counts.dropped];
+        let told: u64 = told.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        let audit = self.audit();
+        told + audit.fates.values().filter(|fate| **fate != Fate::Open).count() as u64
+    }
+
+    /// Whether it makes no sense to begin one more piece of work.
+    fn is_cut(&self) -> bool {
+        let is_cut = self.place.run.stop.is_forced() || Instant::now() >= self.place.until();
+        if is_cut {
+            self.counts.is_cut_short.store(true, Ordering::Relaxed);
+        }
+        is_cut
+    }
+
+    fn audit(&self) -> MutexGuard<'_, Audit> {
+        self.audit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    fn until(&self) -> Instant {
+        let cut_at = self.run.cut_at();
+        let timeout_at = self.began.checked_add(self.timeout);
+        match (timeout_at, cut_at) {
+            (Some(timeout_at), Some(cut_at)) => timeout_at.min(cut_at),
+            (Some(at), None) | (None, Some(at)) => at,
+            (None, None) => self.began,
         }
     }
-}
-
-/// Why a step is skipped when somebody insists.
-const SECOND_REQUEST: &str = "a second request to stop";
-/// Why a step did not run that there was no time for.
-const NO_TIME: &str = "the stop deadline passed before it began";
-
-/// What a step does.
-pub(crate) enum Work {
-    Future(Box<dyn FnOnce(StepHandle) -> BoxFuture<Result<(), BoxError>> + Send>),
-    Blocking(Box<dyn FnOnce(StepHandle) -> Result<(), BoxError> + Send>),
-}
-
-/// A step of a plan.
-pub(crate) struct Planned {
-    pub(crate) name: Name,
-    pub(crate) timeout: Duration,
-    pub(crate) work: Work,
-}
-
-#[derive(Debug)]
-enum Ended {
-    Ok,
-    Failed(String),
-    TimedOut,
-    Forced,
-}
-
-/// Where the running step leaves its end; when it is dropped instead, that is said.
-struct Leaves {
-    ended: Arc<Mutex<Option<Ended>>>,
-    run: Arc<Inner>,
-}
-
-impl Leaves {
-    fn leave(&self, ended: Ended) {
-        let mut place = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        place.get_or_insert(ended);
-        drop(place);
-        self.run.pulse.ring();
-    }
-}
-
-impl Drop for Leaves {
-    fn drop(&mut self) {
-        self.leave(Ended::Failed("it was dropped before it ended".into()));
-    }
-}
-
-fn ended_by(result: Result<Result<(), BoxError>, String>) -> Ended {
-    match result {
-        Ok(Ok(())) => Ended::Ok,
-        Ok(Err(error)) => Ended::Failed(bounded(&error.to_string())),
-        Err(text) => Ended::Failed(bounded(&format!("panicked: {text}"))),
-    }
-}
-
-/// Runs one step, at most for its timeout and until `cut_at`, and tells its begin and its end. A step that
-/// does not end is left behind where it runs.
-pub(crate) fn run(run: &Arc<Inner>, step: Planned, cut_at: Instant) -> signal::Step {
-    let Planned { name, timeout, work } = step;
-    let began = Instant::now();
-    if run.stop.is_forced() || began >= cut_at {
-        // Skipped means left out on purpose. What the deadline left no time for, the deadline cut.
-        let (outcome, why) = if run.stop.is_forced() {
-            (StepOutcome::Skipped, SECOND_REQUEST)
-        } else {
-            (StepOutcome::TimedOut, NO_TIME)
-        };
-        let row = signal::Step {
-            outcome: Some(outcome),
-            why_skipped: Some(why.to_owned()),
-            ..signal::Step::begun(name)
-        };
-        run.say(signal::Signal::Step(row.clone()));
-        return row;
-    }
-    run.say(signal::Signal::Step(signal::Step {
-        timeout_ms: Some(whole_ms(timeout)),
-        ..signal::Step::begun(name.clone())
-    }));
-
-    let handle = StepHandle::default();
-    let ended = Arc::new(Mutex::new(None));
-    let cut = CancellationToken::new();
-    let leaves = Leaves { ended: Arc::clone(&ended), run: Arc::clone(run) };
-    let theirs = handle.clone();
-    match work {
-        Work::Future(make) => {
-            let cut = cut.clone();
-            crate::spawn::future(
-                name.as_str(),
-                Box::pin(async move {
-                    // Made inside, so that a panic in the making counts too.
-                    let work: BoxFuture<_> = Box::pin(async move { make(theirs).await });
-                    let result = caught_or_cut(work, cut.cancelled_owned()).await;
-                    leaves.leave(result.map_or(Ended::TimedOut, ended_by));
-                }),
-            );
-        }
-        Work::Blocking(work) => crate::spawn::thread(name.as_str(), move || {
-            let result = std::panic::catch_unwind(AssertUnwindSafe(|| work(theirs)));
-            leaves.leave(ended_by(result.map_err(|payload| panic_text(payload.as_ref()))));
-        }),
-    }
-
-    let place = || ended.lock().unwrap_or_else(PoisonError::into_inner);
-    let until = began.checked_add(timeout).map_or(cut_at, |timeout_at| timeout_at.min(cut_at));
-    run.pulse.wait_until(until, || place().is_some() || run.stop.is_forced());
-    let left_behind = if run.stop.is_forced() { Ended::Forced } else { Ended::TimedOut };
-    let ended = place().take().unwrap_or(left_behind);
-    cut.cancel();
-    let row = handle.row(name, &ended, began.elapsed());
-    run.say(signal::Signal::Step(row.clone()));
-    row
 }

@@ -55,8 +55,7 @@ impl StopRequest {
         match asks.first_signal_at {
             Some(first) if now.saturating_duration_since(first) >= ONE_REQUEST => {
                 drop(asks);
-                let was_forced = self.forced.swap(true, Ordering::AcqRel);
-                if was_forced { Heard::Again } else { Heard::SecondRequest }
+                self.force()
             }
             Some(_) => Heard::Again,
             None => {
@@ -65,6 +64,11 @@ impl StopRequest {
                 self.ask(cause, now)
             }
         }
+    }
+
+    /// Somebody insists otherwise than by a signal.
+    pub(crate) fn force(&self) -> Heard {
+        if self.forced.swap(true, Ordering::AcqRel) { Heard::Again } else { Heard::SecondRequest }
     }
 
     /// For how long a further signal would still be the same request.

@@ -97,12 +97,21 @@ impl Pulse {
 
     /// Waits until the condition holds, at most until then; says whether it held.
     pub(crate) fn wait_until(&self, until: Instant, condition: impl Fn() -> bool) -> bool {
+        self.wait_until_moving(|| until, condition)
+    }
+
+    /// As [`wait_until`](Self::wait_until), with an end that whoever rings may have moved.
+    pub(crate) fn wait_until_moving(
+        &self,
+        until: impl Fn() -> Instant,
+        condition: impl Fn() -> bool,
+    ) -> bool {
         let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if condition() {
                 return true;
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until().saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
             }

@@ -10,6 +10,7 @@ use lastbeat_wire::signal::{Exit, Start};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 use rustix_libc_wrappers::process::SignalExt as _;
 
+use super::claim;
 use super::forward::Attachment;
 
 /// The most descendants that are killed one by one; past that a fork bomb is at work, and its group's
@@ -34,6 +35,9 @@ impl Child {
         let (program, arguments) =
             command.split_first().ok_or_else(|| std::io::Error::other("there is no command"))?;
         let mut prepared = Command::new(program);
+        for name in claim::VARIABLES {
+            prepared.env_remove(name);
+        }
         prepared.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
         if let Some(dir) = cwd {
             prepared.current_dir(dir);
@@ -156,17 +160,6 @@ pub(crate) fn identity_of(pid: Option<Pid>) -> Start {
         host: Some(rustix::system::uname().nodename().to_string_lossy().into_owned()),
         ..Start::default()
     }
-}
-
-/// The mask of signals that were ignored when this process was started; bit n-1 is signal n.
-pub(super) fn ignored_signals() -> u64 {
-    std::fs::read_to_string("/proc/self/status")
-        .ok()
-        .and_then(|text| {
-            let mask = text.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
-            u64::from_str_radix(mask.trim(), 16).ok()
-        })
-        .unwrap_or(0)
 }
 
 /// Whether this process leads its session. Asked of `/proc`, for the call panics in a container that was entered

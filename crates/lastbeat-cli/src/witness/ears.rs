@@ -6,7 +6,7 @@
 use std::sync::mpsc::{Receiver, Sender as Outlet, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
-use lastbeat::witness::sender::{Asker, Closer, Heard};
+use lastbeat::witness::sender::{Asker, Closer, Heard, ignored_signals};
 use rustix::process::{Pid, Signal};
 use rustix_libc_wrappers::process::SignalExt as _;
 
@@ -58,13 +58,13 @@ impl Ears {
     /// Begins to hear. A signal that was ignored when we were started stays ignored, for the child too:
     /// that is how `nohup` and a shell's background jobs are protected.
     pub(crate) fn open() -> std::io::Result<Self> {
-        let ignored = child::ignored_signals();
+        let ignored = ignored_signals();
         let real_time = Signal::rt_min().as_raw()..=Signal::rt_max().as_raw();
         let wanted: Vec<i32> = PASSED_ON
             .into_iter()
             .map(Signal::as_raw)
             .chain(real_time)
-            .filter(|signal| ignored & (1 << (signal - 1)) == 0)
+            .filter(|signal| !ignored.contains(*signal))
             .chain([Signal::CHILD.as_raw()])
             .collect();
         let asker = Asker::listen(&wanted)?;

@@ -87,6 +87,36 @@ async fn what_does_not_end_when_it_is_cut_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_peer_that_sends_no_whole_head_is_cut() {
+    let trial = Trial::new().await;
+    let state = &trial.parts.state;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for head in ["", "POST /v1/beats HTTP/1.1\r\nHost: x\r\nContent-Le"] {
+        let mut slow = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (near, _) = listener.accept().await.unwrap();
+        let served = tokio::spawn(serve(near, app(state.clone()), state.clone(), Duration::from_millis(50)));
+        slow.write_all(head.as_bytes()).await.unwrap();
+        tokio::time::timeout(LIMIT, served).await.expect("it is waited for without end").unwrap();
+        let mut answer = Vec::new();
+        tokio::time::timeout(LIMIT, slow.read_to_end(&mut answer)).await.expect("it is cut").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn not_ready_can_be_seen_before_anybody_is_told_to_go() {
+    let trial = Trial::new().await;
+    assert_eq!(trial.get("/readyz").await.0, 200);
+    let mut leave = pin!(take_leave(&trial.config, &trial.parts));
+    let is_under_way =
+        std::future::poll_fn(|cx| std::task::Poll::Ready(leave.as_mut().poll(cx).is_pending()));
+    assert!(is_under_way.await);
+    assert_eq!(trial.get("/readyz").await.0, 503);
+    assert!(trial.parts.state.bye.borrow().is_none(), "nobody sees what comes with the closing of the port");
+    tokio::time::timeout(LIMIT, leave).await.unwrap();
+    assert!(trial.parts.state.bye.borrow().is_some());
+}
+
+#[tokio::test]
 async fn a_full_inbox_holds_the_pulse_up_and_lets_it_go_with_the_goodbye() {
     let trial = Trial::new().await;
     let (inbox, mail) = inbox::inbox();

@@ -12,7 +12,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use lastbeat::Plan;
-use lastbeat_wire::signal::{CauseKind, Signal, StepOutcome};
+use lastbeat_wire::signal::{CauseKind, PhaseTo, Signal, StepOutcome};
 use rustix::process::{Pid, Signal as Number, getpid, getuid, kill_process};
 
 use peer::{LIMIT, Peer, builder, cleanup};
@@ -21,6 +21,9 @@ use peer::{LIMIT, Peer, builder, cleanup};
 const CHILD: &str = "LASTBEAT_TEST_CHILD_COLLECTOR";
 /// Set beside it: the child's stop deadline.
 const CHILD_DEADLINE_MS: &str = "LASTBEAT_TEST_CHILD_DEADLINE_MS";
+
+/// Set beside it: what the child heeds.
+const CHILD_HEEDS: &str = "LASTBEAT_TEST_CHILD_HEEDS";
 
 /// Sends TERM to this process until the worker has heard it. All within a second are one request.
 fn terminate(until_asked: &lastbeat::CancellationToken) {
@@ -194,6 +197,89 @@ fn an_adopted_worker_stops_inside_the_grace_of_its_witness_and_any_other_by_its_
     assert!(matches!(start, Signal::Start(start) if start.grace_ms == Some(10_000)));
 }
 
+/// Not a test by itself: the body of a child that heeds what this variable names.
+#[test]
+fn child_that_heeds() {
+    let Ok(url) = std::env::var(CHILD) else { return };
+    let heeds = std::env::var(CHILD_HEEDS).unwrap_or_default();
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut builder = builder(&url, dir.path());
+    if heeds.contains("hangup") {
+        builder = builder.stop_on_hangup();
+    }
+    if heeds.contains("quit") {
+        builder = builder.stop_on_quit();
+    }
+    if heeds.contains("reload") {
+        builder = builder.on_reload(|| Err("the new configuration is worse".into()));
+    }
+    let worker = builder.connect();
+    worker.ready();
+    worker.run_until_stopped_blocking(Plan::new());
+}
+
+#[cfg(target_os = "linux")]
+fn heeding(peer: &mut Peer, heeds: &str) -> Child {
+    Child::listening(peer, "child_that_heeds", &[(CHILD_HEEDS, heeds)])
+}
+
+#[cfg(target_os = "linux")]
+fn next_asked(peer: &mut Peer) -> lastbeat_wire::signal::Cause {
+    let heard = peer.next(|heard| matches!(heard.envelope.signal, Signal::Asked(_)));
+    let Signal::Asked(asked) = heard.envelope.signal else { panic!("it was asked for") };
+    asked.cause
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hang_up_is_a_reload_where_that_is_declared_and_a_quit_is_then_a_stop() {
+    let mut peer = Peer::start();
+    let child = heeding(&mut peer, "reload,quit");
+    child.send(Number::HUP);
+    for to in [PhaseTo::Reloading, PhaseTo::Running] {
+        let heard = peer.next(|heard| matches!(heard.envelope.signal, Signal::Phase(_)));
+        assert!(matches!(heard.envelope.signal, Signal::Phase(phase) if phase.to == to));
+    }
+    child.send(Number::QUIT);
+    let cause = next_asked(&mut peer);
+    assert_eq!(cause.signal.as_deref(), Some("SIGQUIT"));
+    assert_eq!(child.ended_by(), None);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hang_up_is_a_stop_where_that_is_declared_and_ends_everybody_else() {
+    let mut peer = Peer::start();
+    let child = heeding(&mut peer, "hangup");
+    child.send(Number::HUP);
+    let cause = next_asked(&mut peer);
+    // We are its parent: a supervisor, or a signal by hand where the tests run in a terminal. No terminal closed.
+    assert_ne!(cause.kind, CauseKind::TerminalHangup);
+    assert_eq!(cause.signal.as_deref(), Some("SIGHUP"));
+    assert_eq!(cause.sender.map(|sender| sender.pid), Some(std::process::id()));
+    assert_eq!(child.ended_by(), None);
+
+    for number in [Number::HUP, Number::QUIT] {
+        let child = heeding(&mut peer, "");
+        child.send(number);
+        assert_eq!(child.ended_by(), Some(number.as_raw()), "no handler that nobody asked for");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_was_ignored_from_the_start_stays_ignored() {
+    let mut peer = Peer::start();
+    let this = std::env::current_exe().expect("this test binary");
+    let script = format!("trap '' INT; exec '{}' --exact child_that_heeds", this.display());
+    let child = Child::spawned(&peer, std::process::Command::new("sh").args(["-c", &script]));
+    child.listens(&mut peer);
+    child.send(Number::INT);
+    child.terminate();
+    assert_eq!(next_asked(&mut peer).signal.as_deref(), Some("SIGTERM"), "as behind nohup or a shell's `&`");
+    assert_eq!(child.ended_by(), None);
+}
+
 /// This same binary, started for one of its tests; killed when the test is over.
 #[cfg(target_os = "linux")]
 struct Child(std::cell::RefCell<std::process::Child>);
@@ -201,14 +287,13 @@ struct Child(std::cell::RefCell<std::process::Child>);
 #[cfg(target_os = "linux")]
 impl Child {
     fn started(peer: &Peer, test: &str, env: &[(&str, &str)]) -> Self {
-        let child = std::process::Command::new(std::env::current_exe().expect("this test binary"))
-            .args(["--exact", test])
-            .env(CHILD, peer.url())
-            .envs(env.iter().copied())
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .expect("it starts");
-        Self(child.into())
+        let mut command = std::process::Command::new(std::env::current_exe().expect("this test binary"));
+        Self::spawned(peer, command.args(["--exact", test]).envs(env.iter().copied()))
+    }
+
+    fn spawned(peer: &Peer, command: &mut std::process::Command) -> Self {
+        let child = command.env(CHILD, peer.url()).stdout(std::process::Stdio::null()).spawn();
+        Self(child.expect("it starts").into())
     }
 
     /// One that hears signals.
@@ -228,7 +313,11 @@ impl Child {
     }
 
     fn terminate(&self) {
-        kill_process(Pid::from_child(&self.0.borrow()), Number::TERM).expect("the child is there");
+        self.send(Number::TERM);
+    }
+
+    fn send(&self, number: Number) {
+        kill_process(Pid::from_child(&self.0.borrow()), number).expect("the child is there");
     }
 
     /// The signal that ended it; none when it ended by itself.

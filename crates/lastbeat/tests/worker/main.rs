@@ -1,6 +1,9 @@
 //! The client against a real peer on loopback: what a collector hears, and what a host may rely on.
 
 mod agents;
+mod asks;
 mod link;
+mod nested;
 mod peer;
+mod steps;
 mod stop;

@@ -36,6 +36,8 @@ struct Shared {
     /// The type of fact that it does not take.
     refused: Mutex<Option<&'static str>>,
     sockets: Mutex<Vec<TcpStream>>,
+    /// What an operator asks; said with the next receipt.
+    orders: Mutex<Vec<Frame>>,
 }
 
 impl Peer {
@@ -71,6 +73,11 @@ impl Peer {
     /// From now on it refuses facts of this type, or of none.
     pub(crate) fn refuse(&self, type_name: Option<&'static str>) {
         *self.shared.refused.lock().expect("no panic") = type_name;
+    }
+
+    /// Passes on what an operator asks, as soon as the worker is heard.
+    pub(crate) fn order(&self, frame: Frame) {
+        self.shared.orders.lock().expect("no panic").push(frame);
     }
 
     /// Cuts every open link.
@@ -173,9 +180,12 @@ fn serve(stream: TcpStream, link: usize, tell: &Sender<Heard>, shared: &Shared) 
         if shared.mute.load(Ordering::SeqCst) {
             continue;
         }
-        let answer = serde_json::to_string(&Frame::Receipt(receipt)).expect("a receipt is JSON");
-        if socket.send(Message::text(answer)).is_err() {
-            return;
+        let orders = std::mem::take(&mut *shared.orders.lock().expect("no panic"));
+        for frame in [Frame::Receipt(receipt)].into_iter().chain(orders) {
+            let answer = serde_json::to_string(&frame).expect("a frame is JSON");
+            if socket.send(Message::text(answer)).is_err() {
+                return;
+            }
         }
     }
 }
