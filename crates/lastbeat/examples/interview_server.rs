@@ -27,7 +27,7 @@ use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use lastbeat::http::{Farewell, Socket, serve};
+use lastbeat::http::{Farewell, WebSocket, serve};
 use lastbeat::{Agent, AgentHandle, BoxError, Lastbeat, Plan};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -110,7 +110,7 @@ async fn interview(
 }
 
 /// One session. `recv` ends when the candidate leaves, and when the server goes.
-async fn converse(seat: Arc<Seat>, mut socket: Socket) {
+async fn converse(seat: Arc<Seat>, mut socket: WebSocket) {
     let mut keep_alive = interval(KEEP_ALIVE);
     let mut question: Option<Question> = None;
     loop {

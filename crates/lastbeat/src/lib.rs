@@ -77,6 +77,7 @@
 //! Invariant: this crate knows neither the engine nor the collector nor a database.
 
 mod agent;
+mod ancestry;
 mod backoff;
 mod builder;
 mod clock;
@@ -87,6 +88,7 @@ pub mod config;
 )]
 mod courier;
 mod deadline;
+mod dial;
 pub mod events;
 mod gate;
 #[cfg(feature = "axum")]
