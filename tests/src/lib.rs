@@ -16,6 +16,7 @@ pub mod exchange;
 pub mod process;
 pub mod rows;
 pub mod scenes;
+pub mod sockets;
 pub mod terminal;
 pub mod tools;
 pub mod trading;

@@ -147,15 +147,18 @@ impl Agent {
         block_on(self.turn(), None).unwrap_or(false)
     }
 
+    /// Nobody opens the gate of a forked child.
     fn closed_gate(&self) -> Option<CancellationToken> {
-        self.shared.run.upgrade().and_then(|run| run.gate.closed())
+        let run = self.shared.run.upgrade().filter(|run| !run.courier.is_forked());
+        run.and_then(|run| run.gate.closed())
     }
 
     /// Once a stop is asked: until when agents are waited for before the steps of the plan run. Whoever is still
     /// at work then goes on beside the steps, until the stop deadline.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.shared.run.upgrade().and_then(|run| run.deadline.agents_until())
+        let run = self.shared.run.upgrade().filter(|run| !run.courier.is_forked());
+        run.and_then(|run| run.deadline.agents_until())
     }
 
     /// The token itself, for code that takes one.

@@ -198,10 +198,10 @@ impl Courier {
 
     /// As [`Courier::say`], from a panic hook: gives up when the lock cannot be had soon. A thread that
     /// panics inside this module would hold it itself; any other holder lets go within microseconds, or, on a
-    /// machine without a free core, within a few time slices.
-    pub(crate) fn say_from_hook(&self, signal: Signal) {
+    /// machine without a free core, within a few time slices. Says whether it was said.
+    pub(crate) fn say_from_hook(&self, signal: Signal) -> bool {
         if self.is_forked() {
-            return;
+            return false;
         }
         let until = Instant::now() + HOOK_PATIENCE;
         loop {
@@ -215,10 +215,10 @@ impl Courier {
                 state.outbox.say(signal, boottime_ms());
                 drop(state);
                 self.ring();
-                return;
+                return true;
             }
             if Instant::now() >= until {
-                return;
+                return false;
             }
             std::thread::sleep(HOOK_RETRY);
         }
@@ -318,6 +318,10 @@ impl Drop for Courier {
         let Some(mut state) = self.shared.lock_unless_forked() else { return };
         state.quit = true;
         self.ring();
+        // The thread itself may be the last that holds the run, for as long as it makes a beat.
+        if std::thread::current().name() == Some(THREAD_NAME) {
+            return;
+        }
         drop(
             self.shared
                 .changed
@@ -421,7 +425,7 @@ mod tests {
             panic!("under the lock");
         });
         assert!(poisoned.join().is_err());
-        courier.say_from_hook(Signal::Ready);
+        assert!(courier.say_from_hook(Signal::Ready));
         assert_eq!(courier.shared.lock().outbox.waiting(), 1);
     }
 

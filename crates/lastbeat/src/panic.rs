@@ -1,12 +1,14 @@
 //! The panic hook: tells of a panic and goes on to whatever hook was there before.
 //!
 //! A hook cannot know whether the panic will be caught, so it says only that there was one. Whether the run
-//! came down is told by its final heartbeat, its exit or its silence.
+//! came down is told by its final heartbeat, its exit or its silence. Where panics abort nothing is caught and no
+//! guard runs afterwards: there the hook says the final heartbeat itself.
 
 use std::panic::PanicHookInfo;
 use std::sync::{Arc, Mutex, Once, PoisonError, TryLockError, Weak};
+use std::time::Instant;
 
-use lastbeat_wire::signal::{Panic, Signal};
+use lastbeat_wire::signal::{ClassHint, Final, Panic, Signal};
 
 use crate::courier::THREAD_NAME;
 use crate::inner::Inner;
@@ -58,14 +60,31 @@ fn tell(info: &PanicHookInfo<'_>) {
         Err(TryLockError::Poisoned(left)) => alive(&left.into_inner()),
         Err(TryLockError::WouldBlock) => return,
     };
-    for run in voices {
-        // Told by the host's own hook and log too; here it has its place in the trace of the run.
-        crate::events::panicked(&run.span, &message, location.as_deref());
-        let panic = Panic { message: message.clone(), location: location.clone() };
-        run.courier.say_from_hook(Signal::Panic(panic));
-        // No guard will run after this: what is to be told must be told now.
-        if cfg!(panic = "abort") {
-            let _ = run.courier.flush(run.flush_budget);
-        }
+    let told: Vec<&Arc<Inner>> = voices
+        .iter()
+        .filter(|run| {
+            if run.courier.is_forked() {
+                return false;
+            }
+            // Told by the host's own hook and log too; here it has its place in the trace of the run.
+            crate::events::panicked(&run.span, &message, location.as_deref());
+            let panic = Panic { message: message.clone(), location: location.clone() };
+            run.courier.say_from_hook(Signal::Panic(panic))
+        })
+        .collect();
+    if cfg!(panic = "abort") {
+        last_words(&told);
+    }
+}
+
+/// Says and delivers, or spools, that these runs crashed; all of them within one flush budget.
+fn last_words(runs: &[&Arc<Inner>]) {
+    let hint = Some(ClassHint::Crashed);
+    for run in runs {
+        run.say(Signal::Final(Final { class_hint: hint, ..Final::default() }));
+    }
+    let began = Instant::now();
+    for run in runs {
+        let _ = run.courier.flush(run.flush_budget.saturating_sub(began.elapsed()));
     }
 }

@@ -1,5 +1,8 @@
 //! The door out: what the engine judged becomes what the read side answers.
 
+use std::sync::Arc;
+
+use lastbeat_engine::dossier::Dossier;
 use lastbeat_engine::ending::{self, Cause, Cleanup, Sender, Step};
 use lastbeat_engine::fact::AgentStatus;
 use lastbeat_engine::{AlertName, Condition, Run, Severity, State, Worker, words};
@@ -110,10 +113,23 @@ pub(super) fn run(published: &Published, run: &Run) -> RunReport {
                     AgentStatus::Alive(state) => (Some(agent_state(state)), None),
                     AgentStatus::Ended(end) => (None, Some(agent_end(end))),
                 };
-                AgentReport::new(name(&agent.value.name), state, end, agent.value.error.clone())
+                let mut report =
+                    AgentReport::new(name(&agent.value.name), state, end, agent.value.error.clone());
+                if end == Some(signal::AgentEnd::Abandoned) && !was_alive(dossier, &agent.value.name) {
+                    report.end = None;
+                }
+                report
             })
             .collect(),
     }
+}
+
+/// Whether an agent that told no end of its own was alive at the end of its run. A final with an account of the
+/// cleanup names all of those; the end of another was only not heard, as when more agents end at once than the
+/// client has room for.
+fn was_alive(dossier: &Dossier, agent: &Arc<str>) -> bool {
+    let told = dossier.fin.as_ref().and_then(|fin| fin.value.cleanup.as_ref());
+    told.is_none_or(|cleanup| cleanup.abandoned.contains(agent))
 }
 
 /// One amendment.

@@ -71,6 +71,32 @@ async fn a_run_is_shown_with_its_facts_as_they_were_sent() {
 }
 
 #[tokio::test]
+async fn only_who_was_alive_at_the_end_of_its_run_is_shown_as_abandoned() {
+    let trial = Trial::new().await;
+    let agent = |name: &str| json!({ "type": "agent", "name": name, "state": "running" });
+    let cause = json!({ "kind": "keyboard", "signal": "SIGINT" });
+    let cleanup = json!({ "abandoned": ["deaf"] });
+    let last = json!({ "type": "final", "class_hint": "shutdown", "cause": cause, "cleanup": cleanup });
+    trial
+        .post(json!([
+            envelope(run(1), "self", 1, start()),
+            envelope(run(1), "self", 2, json!({ "type": "ready" })),
+            envelope(run(1), "self", 3, agent("deaf")),
+            envelope(run(1), "self", 4, agent("unheard")),
+            envelope(run(1), "self", 5, last),
+        ]))
+        .await;
+    trial.until(|snapshot| snapshot.roster.workers().len() == 1).await;
+    let (_, body) = trial.get(&format!("/v1/runs/{}", run(1))).await;
+    let body: Value = serde_json::from_str(&body).unwrap();
+    let agents = [
+        json!({ "name": "deaf", "state": "ended", "end": "abandoned", "error": null }),
+        json!({ "name": "unheard", "state": "ended", "end": null, "error": null }),
+    ];
+    assert_eq!(body["run"]["agents"], json!(agents));
+}
+
+#[tokio::test]
 async fn it_is_ready_only_while_it_takes_facts() {
     let trial = Trial::new().await;
     assert_eq!(trial.get("/readyz").await.0.as_u16(), 200);
