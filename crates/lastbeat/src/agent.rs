@@ -255,8 +255,9 @@ impl AgentHandle {
     /// no stop is asked and its owner did not [call it off](Self::cancel), this is reported as
     /// `cancelled_unexpected`, unless the agent ends with an error of its own.
     pub fn abort(&self) {
-        self.agent.shared.token.cancel();
+        // In this order: an agent that ends by its token, before it is dropped, has been broken off too.
         self.agent.shared.abort.cancel();
+        self.agent.shared.token.cancel();
     }
 
     /// Whether it has ended.
