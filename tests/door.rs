@@ -248,17 +248,24 @@ fn an_open_port_is_found_and_printed() {
 
 #[test]
 fn a_wrong_flag_is_a_usage_error_with_a_suggestion() {
-    for (arguments, wanted) in [
-        (&["serve", "--lisen=127.0.0.1:0"][..], "--listen"),
-        (&["serve", "--listen=nowhere"][..], "nowhere"),
-        (&["statu"][..], "status"),
-        (&["run", "--", "true"][..], "--worker"),
-        (&["run", "--worker=two words/x", "--", "true"][..], "two words"),
+    // What was typed, why it is wrong, and what to type instead.
+    for (arguments, what, why, hint) in [
+        (&["serve", "--lisen=127.0.0.1:0"][..], "--lisen", "unexpected argument", "--listen"),
+        (&["serve", "--listen=nowhere"][..], "--listen", "nowhere", "lastbeat serve --help"),
+        (&["statu"][..], "statu", "unrecognized subcommand", "status"),
+        (&["run", "--", "true"][..], "which worker is this?", "--worker", "lastbeat run --worker"),
+        (&["run", "--worker=two words/x", "--", "true"][..], "--worker", "two words", "lastbeat run --help"),
     ] {
         let mut command = tools::command(tools::program("lastbeat"));
         let answer = answer("lastbeat", command.args(arguments));
         assert_eq!(answer.code, Some(2), "{arguments:?}: {answer:?}");
-        assert!(answer.complaint.contains(wanted), "{arguments:?} without {wanted:?}: {answer:?}");
+        let said = &answer.complaint;
+        assert!(said.contains(what), "{arguments:?} without what: {said}");
+        assert!(said.contains(why), "{arguments:?} without why: {said}");
+        let hints =
+            |line: &str| line.trim_start().starts_with("hint:") || line.trim_start().starts_with("tip:");
+        let next = said.lines().find(|line| hints(line)).unwrap_or_default();
+        assert!(next.contains(hint), "{arguments:?} without a hint of {hint:?}: {said}");
         assert_eq!(answer.out, "", "complaints go to standard error");
     }
 }

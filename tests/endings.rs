@@ -118,7 +118,7 @@ fn a_kill_typed_in_a_shell_is_a_shutdown_by_that_shell() {
     cleanup_is_complete(&ending);
     no_alert(&collector, "trader/shell");
     let words = ["System stopped ", " by kill from bash; cleanup complete"];
-    let story = [&format!("bash (pid {}", shell.pid()), "SIGTERM", "flush ok"];
+    let story = [&format!("bash (pid {}", shell.pid()), "SIGTERM", "cancel-orders ok (3 of 3)", "flush ok"];
     commands_agree(&collector, "trader/shell", 0, &words, &story);
 }
 
@@ -214,6 +214,8 @@ fn a_kept_restart_promise_is_restarting_then_live() {
     assert_eq!(runs.len(), 2);
     assert_eq!(runs[1].ending.as_ref().map(|ending| ending.class), Some(Class::Shutdown));
     no_alert(&collector, "trader/restarts");
+    let story = ["trader/restarts: Live", "Before that: System stopped ", "no error"];
+    commands_agree(&collector, "trader/restarts", 0, &["Live"], &story);
     assert_eq!(promises(&collector, "true"), 1.0);
 }
 
@@ -235,11 +237,75 @@ fn a_broken_restart_promise_is_overdue_and_pages() {
     let alerts = collector.alerts_of("trader/overdue");
     let seen: Vec<_> = alerts.iter().map(|alert| (alert.name.as_str(), alert.severity)).collect();
     assert_eq!(seen, [("LastbeatRestartOverdue", Severity::Page)]);
-    commands_agree(&collector, "trader/overdue", 1, &["Failed: restart overdue since "], &["trader/overdue"]);
+    let story = ["trader/overdue: Failed: restart overdue since ", "no successor was ready in time"];
+    commands_agree(&collector, "trader/overdue", 1, &["Failed: restart overdue since "], &story);
 
     let _late = Worker::start(&collector, "trader/overdue", &[]);
     assert_eq!(collector.worker("trader/overdue").condition, Condition::Live, "late is better than never");
     assert_eq!(promises(&collector, "false"), 1.0);
+}
+
+/// A witness that speaks for whoever will start its program again.
+const PROMISING: &[&str] = &["run", "--back-by=30s", "--worker"];
+
+#[test]
+fn a_witness_that_was_told_to_be_back_is_restarting_after_a_term() {
+    let collector = Collector::start_scaled(SCALE);
+    let who = "trader/supervised-stop";
+    let mut command = collector.command(lastbeat_tests::tools::program("lastbeat"));
+    command.args(PROMISING).args([who, "--", "sleep", "1000"]);
+    let mut witness = lastbeat_tests::Process::start("lastbeat run --back-by", &mut command);
+    live(&collector, who);
+    witness.signal(rustix::process::Signal::TERM);
+    assert_eq!(witness.end(PATIENCE).code(), Some(143), "128 + 15 passes through");
+
+    let (report, ending) = ended(&collector, who, Condition::Restarting);
+    assert_eq!((ending.class, ending.back_within_ms), (Class::Shutdown, Some(30_000)));
+    let promised = report.back_by.expect("it promised").as_second() - ending.at.as_second();
+    assert!((29..=31).contains(&promised), "{promised} s");
+    no_alert(&collector, who);
+    commands_agree(&collector, who, 0, &["Restarting, back by "], &["no error", "promised to be back by"]);
+}
+
+#[test]
+fn a_witness_that_was_told_to_be_back_is_stopped_after_a_ctrl_c() {
+    let collector = Collector::start_scaled(SCALE);
+    let who = "trader/stopped-by-hand";
+    let mut command = collector.command(lastbeat_tests::tools::program("lastbeat"));
+    command.args(PROMISING).args([who, "--", "sleep", "1000"]);
+    let mut terminal = Terminal::start("lastbeat run --back-by in a terminal", &command);
+    live(&collector, who);
+    terminal.type_in(lastbeat_tests::terminal::CTRL_C);
+    assert_eq!(terminal.end(PATIENCE).exit_code(), 130, "128 + 2 passes through");
+
+    let (report, ending) = ended(&collector, who, Condition::Stopped);
+    assert_eq!(ending.cause.clone().expect("somebody asked").kind, CauseKind::Keyboard);
+    let promised = (ending.back_within_ms, report.back_by);
+    assert_eq!((ending.class, promised), (Class::Shutdown, (None, None)), "a person promises nothing");
+    no_alert(&collector, who);
+    commands_agree(&collector, who, 0, &["System stopped ", " by Ctrl+C"], &["no error", "Next: nothing."]);
+}
+
+#[test]
+fn what_a_worker_could_not_deliver_is_read_beside_a_running_collector() {
+    let collector = Collector::start_scaled(SCALE);
+    let who = "trader/cut-off";
+    let mut command = collector.command(lastbeat_tests::tools::program("lastbeat-test-worker"));
+    // Nobody listens on a port below 1024 that no service has.
+    command.env("LASTBEAT_COLLECTOR", "http://127.0.0.1:1").arg(format!("--name={who}")).args(CLEAN_PLAN);
+    let mut worker = lastbeat_tests::Process::start("a worker whose collector is elsewhere", &mut command);
+    let pid = lastbeat_tests::worker::up(&worker.line("ready "));
+    lastbeat_tests::process::send(pid, rustix::process::Signal::TERM);
+    assert_eq!(worker.end(PATIENCE).code(), Some(0), "a stop needs no collector");
+
+    let gone = Instant::now();
+    let (report, ending) = ended(&collector, who, Condition::Stopped);
+    let took = gone.elapsed();
+    // The directory is read each second; what is read is shown at once.
+    assert!(took <= Duration::from_secs(2), "its last words were read {took:?} after they were written");
+    assert_eq!((ending.class, report.amendments.len()), (Class::Shutdown, 0));
+    cleanup_is_complete(&ending);
+    assert_eq!(report.run.expect("it ran").pid, Some(pid));
 }
 
 #[test]
@@ -314,7 +380,8 @@ fn a_kill_without_a_witness_is_unreachable_at_once_and_lost_at_its_deadline() {
     assert!(report.words.starts_with("Unreachable "), "{}", report.words);
     assert_eq!(report.run.expect("it ran").ending, None);
     no_alert(&collector, "trader/lost");
-    commands_agree(&collector, "trader/lost", 0, &["Unreachable "], &["trader/lost"]);
+    let story = ["trader/lost: Unreachable ", "last seen ", "was last heard "];
+    commands_agree(&collector, "trader/lost", 0, &["Unreachable "], &story);
 
     let (report, ending) = ended(&collector, "trader/lost", Condition::Failed);
     let took = killed.elapsed();

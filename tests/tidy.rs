@@ -215,6 +215,8 @@ fn the_repository_stands_alone() {
     // Put together here, so that this file does not hold them.
     let registries = ["registry.npm", "pypi", "static.crates"].iter().zip(["js.org", ".org", ".io"]);
     let mut banned: Vec<String> = registries.map(|(a, b)| format!("{a}{b}")).collect();
+    // What lies beside the repository on somebody's disk.
+    banned.push(["..", "/shared"].concat());
     // The paths of the machine that runs this, wherever that is.
     banned.push(format!("{}/", repository().display()));
     banned.extend(std::env::var("HOME").ok().filter(|home| home.len() > 1).map(|home| format!("{home}/")));

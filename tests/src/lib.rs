@@ -13,6 +13,7 @@
 pub mod browser;
 pub mod collector;
 pub mod process;
+pub mod rows;
 pub mod scenes;
 pub mod terminal;
 pub mod tools;

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use lastbeat_wire::{Name, RunId};
 
 /// Where a collector listens unless told otherwise.
@@ -33,6 +33,26 @@ Exit codes:
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) verb: Verb,
+}
+
+/// Whether what clap has to say is help, asked for or given to a command line with nothing in it.
+pub(crate) fn is_help(answer: &clap::Error) -> bool {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    matches!(answer.kind(), DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand | DisplayVersion)
+}
+
+/// The command that shows what can be typed behind the verbs that were.
+pub(crate) fn help_for(typed: impl IntoIterator<Item = OsString>) -> String {
+    let root = Args::command();
+    let mut said = vec![root.get_name().to_owned()];
+    let mut at = &root;
+    for word in typed.into_iter().skip(1) {
+        let Some(verb) = word.to_str().and_then(|word| at.find_subcommand(word)) else { break };
+        said.push(verb.get_name().to_owned());
+        at = verb;
+    }
+    said.push("--help".to_owned());
+    said.join(" ")
 }
 
 /// The verbs.

@@ -23,7 +23,15 @@ use clap::Parser as _;
 use crate::failure::Answer;
 
 fn main() -> ExitCode {
-    let typed = args::Args::parse();
+    let typed = match args::Args::try_parse() {
+        Ok(typed) => typed,
+        // `--help`, `--version`, and the help that answers a command line with nothing in it.
+        Err(answer) if args::is_help(&answer) => answer.exit(),
+        Err(refused) => {
+            render::refusal(&refused, &args::help_for(std::env::args_os()));
+            return ExitCode::from(failure::EXIT_USAGE);
+        }
+    };
     match commands::dispatch(typed.verb) {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(failure::EXIT_NO),

@@ -118,6 +118,19 @@ pub(crate) fn failure(failure: &Failure) {
     note(&failure_text(failure, Colour::of_stderr()));
 }
 
+/// Prints what clap refuses and why, and the command that shows what would be right.
+pub(crate) fn refusal(refused: &clap::Error, help: &str) {
+    let colour = Colour::of_stderr();
+    let said = refused.render();
+    let said = match colour {
+        Colour::Ansi => said.ansi().to_string(),
+        Colour::Plain => said.to_string(),
+    };
+    // Its last paragraph points at `--help` without saying of what.
+    let said = said.split("\n\nFor more information").next().unwrap_or_default();
+    note(&format!("{}\n\n{}: {help}", said.trim_end(), colour.tone(Tone::Blue, "hint")));
+}
+
 /// What is wrong but stops nothing.
 pub(crate) fn warning(text: &str) {
     note(&format!("{}: {}", Colour::of_stderr().tone(Tone::Amber, "warning"), clean(text)));

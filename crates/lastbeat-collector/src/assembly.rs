@@ -3,7 +3,8 @@
 //! Start: journal → replay → spool directory → "away" → listen. Stop: not ready → goodbye to links and
 //! event streams → requests under way end → the keeper's last commit; all inside one deadline, then cut.
 //!
-//! Invariant: nothing is spawned anywhere else; whoever is spawned here is waited for here.
+//! Invariant: nothing is spawned anywhere else; whoever is spawned here is waited for here. Connections are spawned
+//! and waited for by the loop that the client has for every server of its users.
 
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,9 @@ const HEAD_MAX: Duration = Duration::from_secs(10);
 const TAKE_MAX: Duration = Duration::from_secs(10);
 /// What one connection may have waiting in a direction; 1,000 stalled readers of events hold 64 MiB.
 const BUFFER_MAX_BYTES: usize = 64 * 1024;
+/// Between "not ready" and the goodbye, times the scale: whoever asks `/readyz` twice in this time sees it, sends
+/// nobody here any more, and no request is met by a closed port meanwhile.
+const UNREADY_FOR: Duration = Duration::from_millis(500);
 /// Everything that is open when the collector stops has this long, times the scale.
 const STOP_MAX: Duration = Duration::from_secs(10);
 /// What was cut then ends as soon as it is polled; only a fault of our own holds it for longer.
@@ -100,7 +104,7 @@ pub async fn run_then(
         parts.ready.send_replace(true);
         info!(%listen, collector = %state.identity.id, epoch = state.identity.epoch, "the collector watches");
         state.tracker.spawn(read_spool(config.clone(), state.clone()));
-        state.tracker.spawn(serve(listener, app(state.clone()), state.clone()));
+        state.tracker.spawn(serve(listener, app(state.clone()), state.clone(), HEAD_MAX));
         opened();
         tokio::select! {
             () = &mut shutdown => {}
@@ -185,6 +189,7 @@ pub(crate) fn start(config: &Config, listen: SocketAddr) -> Result<Parts, RunErr
         journal: reader,
         identity,
         listen,
+        scale: config.scale,
         links: Arc::new(Semaphore::new(ingest::link::LINKS_MAX)),
     };
     Ok(Parts { state, ready, bye, keeper_done })
@@ -196,7 +201,7 @@ pub(crate) fn start(config: &Config, listen: SocketAddr) -> Result<Parts, RunErr
 /// When the keeper is gone.
 pub(crate) async fn open(config: &Config, state: &AppState) -> Result<(), RunError> {
     let inbox = &state.inbox;
-    spool::pass(&config.spool_dir, inbox, &state.counters, &mut spool::Unreadable::default()).await;
+    spool::drain(&config.spool_dir, inbox, &state.counters).await;
     let (done, watching) = oneshot::channel();
     inbox.send(Message::Watch { done }, 0).await.map_err(|_| RunError::KeeperGone)?;
     watching.await.map_err(|_| RunError::KeeperGone)?;
@@ -222,7 +227,7 @@ async fn read_spool(config: Config, state: AppState) {
             _ = every.tick() => {}
         }
         tokio::select! {
-            () = spool::pass(&config.spool_dir, &state.inbox, &state.counters, &mut unreadable) => {}
+            _ = spool::pass(&config.spool_dir, &state.inbox, &state.counters, &mut unreadable) => {}
             // The keeper may hang in a commit. The files stay, and what was journaled of them is known then.
             () = state.stop.cancelled() => return,
         }
@@ -259,13 +264,13 @@ fn to_tokio(listener: std::net::TcpListener) -> io::Result<TcpListener> {
 }
 
 /// Answers requests until the goodbye, then waits for those that are open until the cut.
-async fn serve(listener: TcpListener, app: Router, state: AppState) {
+async fn serve(listener: TcpListener, app: Router, state: AppState, head_max: Duration) {
     let counters = Arc::clone(&state.counters);
     let server = Server::new(listener, app)
         .connections_max(CONNECTIONS_MAX)
         // Links have a limit of their own, which is higher: they hold less.
         .upgraded_apart()
-        .head_max(HEAD_MAX)
+        .head_max(head_max)
         .take_max(TAKE_MAX)
         .buffer_max_bytes(BUFFER_MAX_BYTES)
         .on_refused(move || counters.connections_refused.bump());
@@ -280,7 +285,7 @@ async fn serve(listener: TcpListener, app: Router, state: AppState) {
 
 /// Says goodbye to everybody and waits for them, up to the deadline; what is left then is cut.
 async fn take_leave(config: &Config, parts: &Parts) {
-    parts.ready.send_replace(false);
+    grow_unready(config, parts).await;
     let bye = match config.back_by {
         Some(within) => {
             Bye { reason: ByeReason::Restarting, back_by: Some(clock::wall_in(within).to_string()) }
@@ -298,6 +303,12 @@ async fn take_leave(config: &Config, parts: &Parts) {
             error!(open = tracker.len(), "some of it did not end when it was cut");
         }
     }
+}
+
+/// Says that it is not to be counted on, while everything goes on as before.
+async fn grow_unready(config: &Config, parts: &Parts) {
+    parts.ready.send_replace(false);
+    tokio::time::sleep(UNREADY_FOR.mul_f64(config.scale.min(1.0))).await;
 }
 
 /// Lets the keeper take what still waits and commit it.

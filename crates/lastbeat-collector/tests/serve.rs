@@ -124,6 +124,51 @@ async fn a_link_is_acknowledged_and_its_close_is_seen_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_run_delivers_for_an_earlier_one_is_no_sign_of_life_of_that_one() {
+    const EARLIER: &str = "0190d1f0-0000-7000-8000-000000000000";
+    const BETWEEN_MS: i64 = 50;
+    let dir = TempDir::new().unwrap();
+    let served = Served::start(&dir, None);
+    let address = served.address;
+    on_a_thread(move || {
+        let of_earlier = |seq: u64, signal: Value| {
+            json!({ "v": 1, "run_id": EARLIER, "source": "self", "seq": seq, "service": "trader",
+                "worker": "main", "signal": signal })
+        };
+        let told = |link: &mut WebSocket<TcpStream>, facts: &Value| {
+            link.send(Message::text(facts.to_string())).unwrap();
+            let Frame::Receipt(receipt) = hear(link) else { panic!() };
+            receipt.acks.iter().map(|ack| (ack.seq, ack.durable)).collect::<Vec<_>>()
+        };
+        let millis =
+            |value: &Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond();
+        let begun = [of_earlier(1, start()), of_earlier(2, json!({ "type": "ready" }))];
+        let mut earlier = link(address);
+        assert_eq!(told(&mut earlier, &json!(begun)), [(1, true), (2, true)]);
+        drop(earlier);
+        let path = format!("/v1/runs/{EARLIER}");
+        let heard = millis(&get(address, &path)["run"]["last_beat_at"]);
+        until(address, "/v1/status", |status| millis(&status["collector"]["now"]) > heard + BETWEEN_MS);
+
+        let mut linked = link(address);
+        say(&mut linked, 1, &start());
+        say(&mut linked, 2, &json!({ "type": "ready" }));
+        // From its spool: the state, so that the rest can be placed, and what nobody had taken.
+        let mut last = of_earlier(3, json!({ "type": "final", "class_hint": "completed" }));
+        last["age_ms"] = json!(BETWEEN_MS / 2);
+        let file = json!([begun[0], begun[1], last]);
+        assert_eq!(told(&mut linked, &file), [(1, true), (2, true), (3, true)]);
+        let run = get(address, &path)["run"].take();
+        assert_eq!(run["ending"]["class"], "completed");
+        assert_eq!(run["last_beat_at"], run["ending"]["at"], "its last word is its last sign of life");
+        let worker = get(address, "/v1/workers/trader/main");
+        assert_eq!((&worker["condition"], &worker["run"]["run_id"]), (&json!("live"), &json!(RUN)));
+    })
+    .await;
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_says_goodbye_to_links_and_closes_them_with_the_code_of_its_reason() {
     for (back_by, reason, code) in
         [(None, ByeReason::Stopped, 1001), (Some(Duration::from_secs(30)), ByeReason::Restarting, 1012)]

@@ -65,7 +65,9 @@ impl AlertName {
         }
     }
 
-    const fn of_class(class: Class) -> Option<Self> {
+    /// The alert of an ending; none when nobody needs to look.
+    #[must_use]
+    pub const fn of_class(class: Class) -> Option<Self> {
         match class {
             Class::Completed | Class::Shutdown | Class::Superseded => None,
             Class::ShutdownDegraded | Class::ShutdownAborted => Some(Self::CleanupNotClean),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::dossier::Dossier;
-use crate::ending::{AgentEnd, CauseKind, Class};
+use crate::ending::{AgentEnd, CauseKind, Class, Ending};
 use crate::fact::{AgentState, AgentStatus, Away, Deadline, PlanKind, RunId, Source};
 use crate::judge::{Context, State, Verdict, judge};
 use crate::moment::Moment;
@@ -611,6 +611,25 @@ impl Run {
         gone && self.dossier.exit.is_none() && self.dossier.fin.is_none()
     }
 
+    /// Within which time it, or who started it, promised a successor; whatever plans and limits make of that.
+    #[must_use]
+    pub fn back_within_ms(&self) -> Option<u64> {
+        let by_command_line = || self.promised_by_command_line(self.verdict.ending()?);
+        self.promised_by_itself().or_else(by_command_line)
+    }
+
+    fn promised_by_itself(&self) -> Option<u64> {
+        self.dossier.fin.as_ref().and_then(|fin| fin.value.back_within_ms)
+    }
+
+    /// The command line's promise is for planned stops from outside, not for the person at the keyboard.
+    fn promised_by_command_line(&self, ending: &Ending) -> Option<u64> {
+        let cause = ending.cause.as_ref().filter(|_| ending.class.keeps_its_promise())?;
+        let at_the_terminal = matches!(cause.kind, CauseKind::Keyboard | CauseKind::TerminalHangup);
+        let start = self.dossier.witness_start.as_ref().filter(|_| !at_the_terminal)?;
+        start.value.back_within_ms
+    }
+
     /// The promise it made by ending, without regard to successors.
     pub(crate) fn promised(&self, windows: &[Window], rules: &Rules) -> Option<(Moment, Moment)> {
         let ending = self.verdict.ending().filter(|ending| ending.class.keeps_its_promise())?;
@@ -618,15 +637,9 @@ impl Run {
         let restart = restart_of(windows, self.started_at(), ending.at)
             .filter(|_| self.verdict.ask.is_some())
             .map(|window| window.until.since(ending.at));
-        let own = self.dossier.fin.as_ref().and_then(|fin| fin.value.back_within_ms);
-        // The command line's promise is for planned stops from outside, not for the person at the keyboard, nor for
-        // a stop that an operator announced as one.
-        let by_command_line = || {
-            let cause = ending.cause.as_ref()?;
-            let at_the_terminal = matches!(cause.kind, CauseKind::Keyboard | CauseKind::TerminalHangup);
-            let start = self.dossier.witness_start.as_ref()?;
-            start.value.back_within_ms.filter(|_| !at_the_terminal && stop.is_none())
-        };
+        // Not for a stop that an operator announced as one.
+        let by_command_line = || self.promised_by_command_line(ending).filter(|_| stop.is_none());
+        let own = self.promised_by_itself();
         let within_ms = own.or_else(by_command_line).max(restart)?.min(rules.promise_max_ms);
         Some((ending.at, ending.at.plus(within_ms)))
     }

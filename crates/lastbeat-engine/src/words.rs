@@ -296,6 +296,7 @@ pub fn asked_by(cause: &Cause) -> String {
         None => format!(" by {what}"),
     };
     match cause.kind {
+        CauseKind::Keyboard if cause.signal.as_deref() == Some("SIGQUIT") => r" by Ctrl+\".to_owned(),
         CauseKind::Keyboard => " by Ctrl+C".to_owned(),
         CauseKind::TerminalHangup => ": terminal closed".to_owned(),
         CauseKind::HostShutdown => ": host going down".to_owned(),

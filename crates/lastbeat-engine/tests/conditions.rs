@@ -252,6 +252,10 @@ fn ctrl_backslash_is_an_ask() {
     let quit = Cause { signal: Some("SIGQUIT".into()), ..Cause::of(CauseKind::Keyboard) };
     stage.witness(run, seen(quit));
     assert_eq!(stage.condition(), Condition::Stopping);
+    stage.pass(2_000).witness(run, exit_signal("SIGQUIT"));
+    assert_eq!(stage.class(run), Some(Class::Shutdown));
+    let words = stage.words();
+    assert!(words.starts_with("System stopped ") && words.ends_with(r" by Ctrl+\"), "{words}");
 }
 
 #[test]

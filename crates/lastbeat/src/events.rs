@@ -83,10 +83,16 @@ pub const ALL: &[Event] = &[
     ),
     event("lastbeat.stopped", Level::WARN, true, "the summary of a stop whose cleanup is not complete"),
     event(
+        "lastbeat.panic",
+        Level::ERROR,
+        true,
+        "a thread or task panicked; what becomes of it is told by its agent, or by the crash of the run",
+    ),
+    event(
         "lastbeat.crashed",
         Level::ERROR,
         true,
-        "a panic, or the error of the wrapped future, that ends the run",
+        "a panic that nobody caught, or the error of the wrapped future: the run ends",
     ),
 ];
 
@@ -249,8 +255,12 @@ pub(crate) fn stopped(stop: &Span, summary: &Arc<crate::Summary>) {
     tell!(level, "lastbeat.stopped", stop, cleanup = cleanup.as_str(), "{summary}");
 }
 
-pub(crate) fn crashed(run: &Span, error: &str, location: Option<&str>) {
-    tracing::event!(name: "lastbeat.crashed", parent: run, Level::ERROR, error, location, "crashed");
+pub(crate) fn panicked(run: &Span, error: &str, location: Option<&str>) {
+    tracing::event!(name: "lastbeat.panic", parent: run, Level::ERROR, error, location, "panicked");
+}
+
+pub(crate) fn crashed(run: &Span, error: &str) {
+    tracing::event!(name: "lastbeat.crashed", parent: run, Level::ERROR, error, "crashed");
 }
 
 /// Who asked, for people.

@@ -138,3 +138,10 @@ pub mod witness {
         pub use crate::sender::{Heard, Ignored, ignored_signals, kind_of, read};
     }
 }
+
+/// What the README and the pages show compiles, and runs where it can.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../../../docs/shutdown-lifecycle-contract.md")]
+#[doc = include_str!("../../../docs/agent-cancellation-rules.md")]
+struct Pages;

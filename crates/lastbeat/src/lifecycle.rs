@@ -199,7 +199,7 @@ impl Lastbeat {
         match crate::agent::supervised(run, MAIN, main).await {
             Some(Err(error)) if !run.stop.is_asked() => {
                 if !run.is_over.swap(true, Ordering::AcqRel) {
-                    events::crashed(&run.span, &error, None);
+                    events::crashed(&run.span, &error);
                     self.say_crashed();
                 }
                 return ExitCode::FAILURE;
@@ -288,6 +288,7 @@ impl Drop for Lastbeat {
             return;
         }
         if std::thread::panicking() {
+            events::crashed(&run.span, "a panic that nobody caught");
             self.say_crashed();
         } else {
             // Nobody asked: a bare goodbye. Asked, but the host stopped in its own way: the cause goes with it.

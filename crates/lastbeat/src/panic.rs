@@ -60,7 +60,7 @@ fn tell(info: &PanicHookInfo<'_>) {
     };
     for run in voices {
         // Told by the host's own hook and log too; here it has its place in the trace of the run.
-        crate::events::crashed(&run.span, &message, location.as_deref());
+        crate::events::panicked(&run.span, &message, location.as_deref());
         let panic = Panic { message: message.clone(), location: location.clone() };
         run.courier.say_from_hook(Signal::Panic(panic));
         // No guard will run after this: what is to be told must be told now.

@@ -49,9 +49,19 @@ pub fn read(pid: u32, uid: u32) -> Sender {
     sender
 }
 
-/// What a signal from user space says of its cause: pid 1 and a parent without a terminal supervise.
+/// What pid 1 has become when the units are down and it ends all that is left; `comm` holds 15 bytes.
+const TAKES_THE_HOST_DOWN: &str = "systemd-shutdow";
+
+/// What a signal from user space says of its cause: pid 1 and a parent without a terminal supervise, and a pid 1
+/// that is there to take the host down does that.
+///
+/// A unit that systemd stops on the way down cannot be told from one that it stops alone without asking systemd over
+/// a bus: that is its supervisor's doing here, and not guessed.
 #[must_use]
 pub fn kind_of(sender: &Sender, parent: u32) -> CauseKind {
+    if sender.pid == 1 && sender.comm.as_deref() == Some(TAKES_THE_HOST_DOWN) {
+        return CauseKind::HostShutdown;
+    }
     let supervises = sender.pid == 1 || (sender.pid == parent && sender.tty.is_none() && !sender.gone);
     if supervises && !sender.outside_namespace { CauseKind::Supervisor } else { CauseKind::Signal }
 }
@@ -268,6 +278,15 @@ mod tests {
         let sender = read(0, 0);
         assert!(sender.outside_namespace && !sender.gone);
         assert_eq!(kind_of(&sender, 0), CauseKind::Signal);
+    }
+
+    #[test]
+    fn only_a_pid_1_that_takes_the_host_down_is_the_hosts_end() {
+        let named = |pid, comm: &str| Sender { pid, comm: Some(comm.into()), ..read(0, 0) };
+        let inside = |sender| Sender { outside_namespace: false, ..sender };
+        assert_eq!(kind_of(&inside(named(1, "systemd-shutdow")), 1), CauseKind::HostShutdown);
+        assert_eq!(kind_of(&inside(named(1, "systemd")), 1), CauseKind::Supervisor);
+        assert_eq!(kind_of(&inside(named(812, "systemd-shutdow")), 1), CauseKind::Signal);
     }
 
     #[test]

@@ -81,8 +81,9 @@ pub(crate) fn leftovers(dir: &Path, identity: &Identity, now: &Instant) -> Vec<L
 }
 
 fn leftover(path: PathBuf, identity: &Identity, now: &Instant) -> Option<Leftover> {
-    let length = fs::metadata(&path).ok()?.len();
-    if usize::try_from(length).ok()? > FILE_MAX_BYTES {
+    let metadata = fs::metadata(&path).ok()?;
+    // A pipe by such a name would be waited for until somebody writes into it.
+    if !metadata.is_file() || usize::try_from(metadata.len()).ok()? > FILE_MAX_BYTES {
         return None;
     }
     let bytes = fs::read(&path).ok()?;
@@ -192,6 +193,21 @@ mod tests {
         assert!(found[0].path.exists(), "what came since is not thrown away");
         let stranger = Identity { worker: Name::new("other").expect("a name"), ..identity(9) };
         assert!(leftovers(dir.path(), &stranger, &at(2_500)).is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_by_the_name_of_a_file_is_not_waited_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pipe = dir.path().join("a.self.spool");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("it runs").success());
+        let (tell, told) = std::sync::mpsc::channel();
+        let path = dir.path().to_owned();
+        std::thread::spawn(move || tell.send(leftovers(&path, &identity(8), &at(2_500)).len()));
+        let found = told.recv_timeout(std::time::Duration::from_secs(10));
+        // Whoever opens its other end lets the one who waits go.
+        drop(fs::OpenOptions::new().read(true).write(true).open(&pipe));
+        assert_eq!(found, Ok(0));
     }
 
     #[test]

@@ -23,6 +23,9 @@ const EXIT_NOT_FOUND: u8 = 127;
 /// There is one, but it may not be run.
 const EXIT_CANNOT_RUN: u8 = 126;
 
+/// Tells a witness below which worker its names came from: `SERVICE/WORKER`.
+const WITNESSED: &str = "LASTBEAT_WITNESSED";
+
 pub(crate) fn run(typed: Run) -> Result<Answer, Failure> {
     let config = settings()?;
     let worker = match typed.worker.clone() {
@@ -97,7 +100,18 @@ fn worker_from(config: &Config) -> Result<WorkerPath, Failure> {
     let name = |variable: &str, text: &str| {
         Name::new(text).map_err(|refusal| Failure::usage(format!("{variable} cannot be used"), refusal))
     };
-    Ok(WorkerPath { service: name("LASTBEAT_SERVICE", service)?, worker: name("LASTBEAT_WORKER", worker)? })
+    let named =
+        WorkerPath { service: name("LASTBEAT_SERVICE", service)?, worker: name("LASTBEAT_WORKER", worker)? };
+    if std::env::var_os(WITNESSED).is_some_and(|above| *above == *named.to_string()) {
+        return Err(Failure::usage(
+            "which worker is this?",
+            format!(
+                "{named} is watched by a witness above; as a second run of it this would supersede the first"
+            ),
+        )
+        .hint("lastbeat run --worker SERVICE/WORKER -- CMD…"));
+    }
+    Ok(named)
 }
 
 fn environment(
@@ -110,6 +124,7 @@ fn environment(
     let mut environment: Vec<(&'static str, OsString)> = vec![
         ("LASTBEAT_SERVICE", worker.service.as_str().into()),
         ("LASTBEAT_WORKER", worker.worker.as_str().into()),
+        (WITNESSED, worker.to_string().into()),
         ("LASTBEAT_COLLECTOR", config.collector.clone().into()),
         // So that a linked client is done before we kill it. Scaled already where it is to be.
         ("LASTBEAT_GRACE_MS", whole_ms(grace).to_string().into()),

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use lastbeat::witness::sender::Asker;
+use lastbeat::witness::sender::{Asker, ignored_signals};
 use lastbeat_collector::Config;
 use tokio::sync::oneshot;
 use tracing::info;
@@ -158,7 +158,12 @@ fn asked_to_stop(until_stdin_closes: bool) -> std::io::Result<oneshot::Receiver<
             let _ = ask.send(());
         }
     };
-    let asker = Asker::listen(&[SIGINT, SIGTERM])?;
+    // One that was ignored when we were started stays so: `nohup`, and a script's background jobs, which a
+    // Ctrl+C meant for the script shall not reach.
+    let ignored = ignored_signals();
+    let wanted: Vec<i32> =
+        [SIGINT, SIGTERM].into_iter().filter(|signal| !ignored.contains(*signal)).collect();
+    let asker = Asker::listen(&wanted)?;
     let by_signal = stop.clone();
     std::thread::Builder::new().name("lastbeat-signals".into()).spawn(move || {
         let mut first: Option<Instant> = None;

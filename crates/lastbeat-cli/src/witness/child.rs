@@ -10,6 +10,7 @@ use lastbeat_wire::signal::{Exit, Start};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 use rustix_libc_wrappers::process::SignalExt as _;
 
+use super::claim;
 use super::forward::Attachment;
 
 /// The most descendants that are killed one by one; past that a fork bomb is at work, and its group's
@@ -34,6 +35,9 @@ impl Child {
         let (program, arguments) =
             command.split_first().ok_or_else(|| std::io::Error::other("there is no command"))?;
         let mut prepared = Command::new(program);
+        for name in claim::VARIABLES {
+            prepared.env_remove(name);
+        }
         prepared.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
         if let Some(dir) = cwd {
             prepared.current_dir(dir);

@@ -19,6 +19,10 @@ const ENTRIES_MAX: usize = 4_096;
 /// The most of them removed at once.
 const SWEPT_MAX: usize = 256;
 
+/// The variables by which a child finds its claim. Those of a witness above us are none of our child's: joined by
+/// them it would speak for the other run.
+pub(crate) const VARIABLES: [&str; 3] = ["LASTBEAT_RUN_ID", "LASTBEAT_WITNESS_PID", "LASTBEAT_CLAIM"];
+
 /// A claim on disk; what nobody used goes with it.
 pub(crate) struct Claim {
     path: PathBuf,
@@ -38,10 +42,11 @@ impl Claim {
 
     /// What the child's environment says of it.
     pub(crate) fn environment(&self, run_id: RunId) -> [(&'static str, OsString); 3] {
+        let [run, witness, claim] = VARIABLES;
         [
-            ("LASTBEAT_RUN_ID", run_id.to_string().into()),
-            ("LASTBEAT_WITNESS_PID", std::process::id().to_string().into()),
-            ("LASTBEAT_CLAIM", self.path.clone().into()),
+            (run, run_id.to_string().into()),
+            (witness, std::process::id().to_string().into()),
+            (claim, self.path.clone().into()),
         ]
     }
 }

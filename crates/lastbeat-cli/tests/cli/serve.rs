@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -158,6 +158,25 @@ fn a_second_stop_a_second_later_ends_it_at_once_whoever_is_waited_for() {
     std::thread::sleep(Duration::from_secs(1));
     send(child.id(), Signal::TERM);
     assert_eq!(finish(child).status.code(), Some(128 + 15));
+}
+
+#[test]
+fn a_ctrl_c_that_was_ignored_from_the_start_stops_no_collector() {
+    let stand = Stand::new();
+    let mut command = stand.environment(Command::new("env"));
+    command.args(["--ignore-signal=INT", env!("CARGO_BIN_EXE_lastbeat"), "serve", "--listen=127.0.0.1:0"]);
+    command.arg("--data-dir").arg(stand.spool.path().join("data"));
+    let mut child = command.spawn().expect("it starts");
+    let (line, _out) = first_line(child.stdout.take().expect("piped"));
+    assert!(line.starts_with("lastbeat is at http://"), "{line}");
+    send(child.id(), Signal::INT);
+    // Of two signals that wait the lower is heard first, so this one is told only if the other was not.
+    send(child.id(), Signal::TERM);
+    let output = finish(child);
+    assert_eq!(output.status.code(), Some(0));
+    let log = text(&output.stderr);
+    let asked: Vec<&str> = log.lines().filter(|line| line.contains("asked to stop")).collect();
+    assert!(asked.len() == 1 && asked[0].contains("SIGTERM"), "{log}");
 }
 
 #[test]

@@ -80,6 +80,25 @@ fn a_wrong_flag_value_says_what_would_be_right() {
 }
 
 #[test]
+fn what_cannot_be_typed_ends_with_the_command_that_shows_what_can() {
+    for (arguments, hint) in [
+        (&["statsu"][..], "lastbeat --help"),
+        (&["status", "--jsn"], "lastbeat status --help"),
+        (&["run", "--worker=a b/c", "--", "true"], "lastbeat run --help"),
+        (&["plan", "stop", "shop", "--for=soon", "--why=because"], "lastbeat plan stop --help"),
+    ] {
+        let output = output(Stand::new().lastbeat(arguments));
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), String::new()), "{arguments:?}");
+        let said = text(&output.stderr);
+        assert!(said.starts_with("error: ") && said.ends_with(&format!("\nhint: {hint}\n")), "{said}");
+        assert!(!said.contains("For more information"), "one hint: {said}");
+    }
+    let none = output(Stand::new().lastbeat(&[]));
+    assert_eq!(none.status.code(), Some(2));
+    assert!(!text(&none.stderr).contains("hint:"), "the help itself: {}", text(&none.stderr));
+}
+
+#[test]
 fn a_plan_needs_a_time_and_a_reason() {
     for arguments in [
         &["plan", "stop", "shop", "--why=because"][..],

@@ -186,6 +186,38 @@ fn the_child_finds_a_claim_that_only_it_can_use_and_an_unused_one_goes() {
 }
 
 #[test]
+fn the_claim_of_a_witness_above_is_not_handed_down() {
+    let stand = Stand::new();
+    // No claim can be put there.
+    std::fs::write(stand.spool.path().join("claims"), "").expect("a file");
+    let mut command =
+        stand.lastbeat(&run(&["sh", "-c", "env | grep -E '^LASTBEAT_(RUN_ID|WITNESS_PID|CLAIM)='"]));
+    command.env("LASTBEAT_RUN_ID", "0190d1f0-0000-7000-8000-000000000001");
+    command.env("LASTBEAT_WITNESS_PID", "812").env("LASTBEAT_CLAIM", stand.spool.path().join("above"));
+    let output = output(command);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()), "grep finds none");
+    assert!(text(&output.stderr).contains("cannot join this run"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_witness_below_another_takes_no_name_from_it() {
+    let stand = Stand::new();
+    let below = |arguments: &str| format!("{} run {arguments} -- echo ran", env!("CARGO_BIN_EXE_lastbeat"));
+    let nameless = output(stand.lastbeat(&run(&["sh", "-c", &below("")])));
+    assert_eq!((nameless.status.code(), text(&nameless.stdout)), (Some(2), String::new()));
+    let said = text(&nameless.stderr);
+    assert!(said.contains("shop/api is watched by a witness above"), "{said}");
+    assert!(said.contains("hint: lastbeat run --worker SERVICE/WORKER -- CMD…"), "{said}");
+    assert_eq!(stand.facts().iter().filter(|fact| matches!(fact.signal, Signal::WitnessStart(_))).count(), 1);
+
+    // A name of its own is as good by the environment as by the flag.
+    for inner in [below("--worker shop/job"), format!("LASTBEAT_WORKER=job {}", below(""))] {
+        let named = output(Stand::new().lastbeat(&run(&["sh", "-c", &inner])));
+        assert_eq!((named.status.code(), text(&named.stdout)), (Some(0), "ran\n".into()), "{inner}");
+    }
+}
+
+#[test]
 fn claims_of_witnesses_that_were_killed_are_swept_after_a_day() {
     let stand = Stand::new();
     let claims = stand.spool.path().join("claims");

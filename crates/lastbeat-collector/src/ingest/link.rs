@@ -13,20 +13,20 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_
 use axum::extract::{FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use lastbeat_wire::envelope::{BATCH_MAX_BYTES, Batch};
+use lastbeat_wire::envelope::{BATCH_MAX_BYTES, Batch, Decoded};
 use lastbeat_wire::reply::{Bye, ByeReason, Frame, Receipt};
-use lastbeat_wire::{Code, RunId, Source, decode_batch};
+use lastbeat_wire::{Code, RunId, Signal, Source, decode_batch};
 use tokio::sync::watch;
 
 use super::door;
 use crate::access;
 use crate::error::Refused;
-use crate::keeper::inbox::{self, Via};
+use crate::keeper::inbox::{self, Outcome, Via};
 use crate::views::AppState;
 
 /// With axum's default of 128 KiB a thousand links would take 137 MB.
 const READ_BUFFER_BYTES: usize = 1024;
-/// A link that says nothing for this long is closed; the longest beat interval is 60 s.
+/// A link that says nothing for this long is closed, times the scale; the longest beat interval is 60 s of it.
 const IDLE_MAX: Duration = Duration::from_secs(300);
 /// A peer that takes no answer for this long is cut, so that it holds no receipts.
 const SEND_MAX: Duration = Duration::from_secs(10);
@@ -113,11 +113,12 @@ async fn talk(
     voices: &mut BTreeSet<(RunId, Source)>,
 ) -> Over {
     let mut bye = state.bye.clone();
+    let idle_max = IDLE_MAX.mul_f64(state.scale.max(1.0));
     loop {
         let received = tokio::select! {
             biased;
             bye = said(&mut bye) => return Over::Bye(bye),
-            received = tokio::time::timeout(IDLE_MAX, socket.recv()) => received,
+            received = tokio::time::timeout(idle_max, socket.recv()) => received,
         };
         let receipt = match received {
             Ok(Some(Ok(Message::Text(text)))) => take(state, text.as_bytes(), number, voices).await,
@@ -145,15 +146,49 @@ async fn take(
         Err(refusal) => vec![Err(refusal)],
     };
     let (envelopes, places) = door::sort_out(state, read);
-    for id in envelopes.iter().map(|decoded| decoded.envelope.id()) {
-        if voices.len() < VOICES_MAX {
-            voices.insert((id.run_id, id.source));
+    let delivered = delivered(&envelopes, voices);
+    let (mut spoken, mut carried, mut order) = (Vec::new(), Vec::new(), Vec::with_capacity(envelopes.len()));
+    for decoded in envelopes {
+        let id = decoded.envelope.id();
+        let is_carried = delivered.contains(&(id.run_id, id.source));
+        order.push(is_carried);
+        if is_carried {
+            carried.push(decoded);
+        } else {
+            if voices.len() < VOICES_MAX {
+                voices.insert((id.run_id, id.source));
+            }
+            spoken.push(decoded);
         }
     }
-    let answered = state.inbox.submit(envelopes, Via::Link(number), bytes.len()).await;
-    let receipt = door::receipt(door::put_back(places, answered.unwrap_or_default()));
+    // What was said earlier is known first.
+    let mut carried = submit(state, carried, Via::Spool, bytes.len()).await.into_iter();
+    let mut spoken = submit(state, spoken, Via::Link(number), bytes.len()).await.into_iter();
+    let answered =
+        order.into_iter().map_while(|is_carried| if is_carried { carried.next() } else { spoken.next() });
+    let receipt = door::receipt(door::put_back(places, answered.collect()));
     door::count(state, &receipt);
     receipt
+}
+
+/// The voices that do not speak on this link but are brought by it: they were not heard on it before, and come with
+/// their ending. That is how a run delivers what an earlier one left in the spool, which is no presence (D4).
+fn delivered(envelopes: &[Decoded], voices: &BTreeSet<(RunId, Source)>) -> BTreeSet<(RunId, Source)> {
+    envelopes
+        .iter()
+        .map(|decoded| &decoded.envelope)
+        .filter(|envelope| matches!(envelope.signal, Signal::Final(_) | Signal::Exit(_)))
+        .map(|envelope| (envelope.run_id, envelope.source))
+        .filter(|voice| !voices.contains(voice))
+        .collect()
+}
+
+async fn submit(state: &AppState, envelopes: Vec<Decoded>, via: Via, bytes: usize) -> Vec<Outcome> {
+    if envelopes.is_empty() {
+        return Vec::new();
+    }
+    // Only a keeper that is gone gives no answer: each of them is refused as `stopping` then.
+    state.inbox.submit(envelopes, via, bytes).await.unwrap_or_default()
 }
 
 /// Waits for the collector's own goodbye.

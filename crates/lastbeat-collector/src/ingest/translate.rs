@@ -4,6 +4,7 @@
 //! here by name. The way out, from verdicts to reports, is `views::api`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lastbeat_engine::{ending, fact, moment::Moment};
 use lastbeat_wire::{FactId, Name, RunId, Signal, Source, signal};
@@ -11,7 +12,7 @@ use lastbeat_wire::{FactId, Name, RunId, Signal, Source, signal};
 /// The least beat interval that deadlines are counted by, whatever a client says: 0 would make every moment
 /// one too late.
 const INTERVAL_MIN_MS: u64 = 50;
-/// The largest beat interval that deadlines are counted by: a death must not wait for ever.
+/// The largest beat interval that deadlines are counted by, times the scale: a death must not wait for ever.
 const INTERVAL_MAX_MS: u64 = 60_000;
 
 /// Translates words that have the same names on both sides; a new word breaks the build here.
@@ -61,12 +62,19 @@ pub(crate) fn fact_id(id: FactId) -> fact::FactId {
     fact::FactId { run: run(id.run_id), source: source(id.source), seq: id.seq }
 }
 
-/// What a signal says to the engine; none for a plain beat, which is no fact.
-pub(crate) fn what(signal: Signal) -> Option<fact::What> {
+/// The largest beat interval of a collector whose deadlines are scaled; a small scale makes it no smaller, for a
+/// client that knows nothing of it may be slow all the same.
+fn interval_max_ms(scale: f64) -> u64 {
+    u64::try_from(Duration::from_millis(INTERVAL_MAX_MS).mul_f64(scale.max(1.0)).as_millis())
+        .unwrap_or(u64::MAX)
+}
+
+/// What a signal says to the engine of a collector with this scale; none for a plain beat, which is no fact.
+pub(crate) fn what(signal: Signal, scale: f64) -> Option<fact::What> {
     use fact::What;
     Some(match signal {
         Signal::Beat(_) | Signal::WitnessBeat => return None,
-        Signal::Start(said) => What::Start(start(said)),
+        Signal::Start(said) => What::Start(start(said, scale)),
         Signal::Ready => What::Ready,
         Signal::Phase(said) => {
             What::Phase(fact::Phase { to: phase_to(said.to), count: said.done.zip(said.total) })
@@ -99,7 +107,7 @@ pub(crate) fn what(signal: Signal) -> Option<fact::What> {
             back_within_ms: said.back_within_ms,
         }),
         Signal::WitnessStart(said) => What::WitnessStart(fact::WitnessStart {
-            start: start(said.start),
+            start: start(said.start, scale),
             ready: said.ready,
             back_within_ms: said.back_within_ms,
         }),
@@ -265,7 +273,7 @@ fn name_out(name: &str) -> Option<Name> {
     Name::new(name).ok()
 }
 
-fn start(said: signal::Start) -> fact::Start {
+fn start(said: signal::Start, scale: f64) -> fact::Start {
     let can = |word: &str| said.capabilities.iter().any(|capability| capability == word);
     let (goodbye, reload) = (can("goodbye"), can("reload"));
     let boot_id = said.boot_id.clone();
@@ -277,7 +285,7 @@ fn start(said: signal::Start) -> fact::Start {
         _ => None,
     };
     fact::Start {
-        interval_ms: said.interval_ms.map(|told| told.clamp(INTERVAL_MIN_MS, INTERVAL_MAX_MS)),
+        interval_ms: said.interval_ms.map(|told| told.clamp(INTERVAL_MIN_MS, interval_max_ms(scale))),
         grace_ms: said.grace_ms,
         accept_exit: said.accept_exit,
         goodbye,
@@ -359,12 +367,20 @@ mod tests {
 
     #[test]
     fn deadlines_are_counted_by_a_sane_interval_whatever_was_sent() {
-        for (sent, counted) in
-            [(None, None), (Some(0), Some(50)), (Some(500), Some(500)), (Some(u64::MAX), Some(60_000))]
-        {
+        let largest = u64::MAX;
+        for (scale, sent, counted) in [
+            (1.0, None, None),
+            (1.0, Some(0), Some(50)),
+            (1.0, Some(500), Some(500)),
+            (1.0, Some(largest), Some(60_000)),
+            (0.1, Some(largest), Some(60_000)),
+            // The longest interval of a client is 60 s, scaled as everything is.
+            (3.0, Some(180_000), Some(180_000)),
+            (3.0, Some(largest), Some(180_000)),
+        ] {
             let signal = Signal::Start(signal::Start { interval_ms: sent, ..signal::Start::default() });
-            let Some(fact::What::Start(start)) = what(signal) else { panic!() };
-            assert_eq!(start.interval_ms, counted);
+            let Some(fact::What::Start(start)) = what(signal, scale) else { panic!() };
+            assert_eq!(start.interval_ms, counted, "{sent:?} at {scale}");
         }
     }
 }

@@ -71,6 +71,17 @@ fn a_reopened_journal_knows_its_facts_its_collector_and_where_the_axis_stood() {
 }
 
 #[test]
+fn a_commit_is_synced_before_it_returns() {
+    let dir = TempDir::new().unwrap();
+    let (journal, _) = open(&dir);
+    let mode: String = journal.connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+    // 2 is FULL: with WAL a NORMAL commit survives the process, not the power cut.
+    let synchronous: i64 =
+        journal.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+    assert_eq!((mode.as_str(), synchronous), ("wal", 2));
+}
+
+#[test]
 fn two_collectors_never_share_a_data_directory() {
     let dir = TempDir::new().unwrap();
     let (_journal, _) = open(&dir);

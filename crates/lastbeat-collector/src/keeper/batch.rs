@@ -198,7 +198,7 @@ impl Keeper {
         let Decoded { envelope, .. } = decoded;
         let id = translate::fact_id(envelope.id());
         // Plain beats were planned apart, and all else is a fact.
-        let Some(what) = translate::what(envelope.signal) else { return };
+        let Some(what) = translate::what(envelope.signal, self.scale) else { return };
         self.step_fact(&Fact {
             id,
             service: envelope.service.as_str().into(),

@@ -26,7 +26,7 @@ pub(crate) enum Via {
     Post,
     /// On the link of this number.
     Link(u64),
-    /// From a file, some time later: no presence.
+    /// From a file, some time later, by whoever brings it: no presence.
     Spool,
 }
 

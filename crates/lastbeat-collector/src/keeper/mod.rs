@@ -63,6 +63,8 @@ pub(crate) struct Keeper {
     journal: Journal,
     roster: Roster,
     rules: Rules,
+    /// What every deadline is multiplied by.
+    scale: f64,
     clock: Clock,
     counters: Arc<Counters>,
     collector_id: RunId,
@@ -115,6 +117,7 @@ impl Keeper {
             roster,
             absence_ms: watch::absence_ms(scale),
             rules,
+            scale,
             clock,
             counters,
             collector_id: opening.collector_id,
@@ -155,11 +158,12 @@ impl Keeper {
     /// Rebuilds the roster from all facts, in the order of the journal; time stands still meanwhile.
     pub(crate) fn replay(&mut self) -> Result<(), JournalError> {
         let (mut replayed, mut unreadable) = (0_u64, 0_u64);
+        let scale = self.scale;
         let (roster, skipped, counters) = (&mut self.roster, &mut self.skipped, &self.counters);
         self.journal.replay(|row| {
             let fact = row.map_err(|error| error.to_string()).and_then(|stored| {
                 let (id, live) = (stored.id, stored.live);
-                let fact = fact(stored);
+                let fact = fact(stored, scale);
                 if fact.is_err() && matches!(id.source, Source::Observer | Source::Operator) {
                     let counter = (translate::run(id.run_id), translate::source(id.source));
                     let highest = skipped.entry(counter).or_default();
@@ -316,9 +320,9 @@ impl Keeper {
 }
 
 /// A stored fact as the engine takes it.
-fn fact(stored: StoredFact) -> Result<Fact, String> {
+fn fact(stored: StoredFact, scale: f64) -> Result<Fact, String> {
     let signal = decode_signal(&stored.signal_json).map_err(|refusal| refusal.to_string())?;
-    let what = translate::what(signal).ok_or("a plain beat is no fact")?;
+    let what = translate::what(signal, scale).ok_or("a plain beat is no fact")?;
     for name in [&stored.service, &stored.worker] {
         Name::new(name).map_err(|refusal| refusal.to_string())?;
     }

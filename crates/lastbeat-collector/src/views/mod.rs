@@ -54,6 +54,8 @@ pub(crate) struct AppState {
     pub(crate) identity: Identity,
     /// Where it listens.
     pub(crate) listen: SocketAddr,
+    /// What every deadline is multiplied by.
+    pub(crate) scale: f64,
     /// Places for links.
     pub(crate) links: Arc<Semaphore>,
 }

@@ -172,7 +172,6 @@ const fn state(state: &State) -> RunState {
 
 fn ending(published: &Published, run: &Run, ended: &ending::Ending) -> EndingReport {
     let rules = published.snapshot.roster.rules();
-    let fin = run.dossier().fin.as_ref();
     EndingReport {
         class: class(ended.class),
         severity: severity(ended.class.severity()),
@@ -192,7 +191,7 @@ fn ending(published: &Published, run: &Run, ended: &ending::Ending) -> EndingRep
             .panic
             .as_ref()
             .map(|panic| signal::Panic { message: panic.message.clone(), location: panic.location.clone() }),
-        back_within_ms: fin.and_then(|fin| fin.value.back_within_ms),
+        back_within_ms: run.back_within_ms(),
         evidence: ended
             .evidence
             .iter()
