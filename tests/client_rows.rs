@@ -157,18 +157,12 @@ fn row_48_a_worker_whose_work_is_deadlocked_hangs_although_it_beats() {
 fn row_52_a_terminal_that_closes_is_named_as_the_cause() {
     let collector = Collector::start_scaled(SCALE);
     // A terminal emulator of its own, so that its end closes the terminal in which the shell and the actor are. Such a
-    // shell passes the hang-up on to what it started.
-    let emulator = "import pty; pty.spawn(['bash', '--norc', '--noprofile', '-i'])";
-    let mut command = tools::command("python3");
-    command.args(["-c", emulator]).env("PS1", "$ ").env("HISTFILE", "");
-    let mut terminal = Terminal::start("a terminal emulator", &command);
-    let program = tools::program("lastbeat-test-actor");
-    let environment: Vec<String> = collector
-        .command(&program)
-        .get_envs()
-        .filter_map(|(name, value)| Some(format!("{}='{}'", name.to_str()?, value?.to_str()?)))
-        .collect();
-    terminal.type_in(&format!("{} {} --name={WHO} clean\r", environment.join(" "), program.display()));
+    // shell passes the hang-up on to what it started. `true`, or it would become the actor itself.
+    let emulator = "import pty, sys; pty.spawn(['bash', '--norc', '--noprofile', '-i', '-c', sys.argv[1]])";
+    let mut command = collector.command("python3");
+    let actor = tools::program("lastbeat-test-actor");
+    command.args(["-c", emulator]).arg(format!("'{}' --name={WHO} clean; true", actor.display()));
+    let terminal = Terminal::start("a terminal emulator", &command);
     lastbeat_tests::worker::up(&terminal.line("ready "));
     live(&collector, WHO);
     send(terminal.pid(), Signal::KILL);

@@ -38,7 +38,7 @@ pub fn program(name: &str) -> PathBuf {
     let path = built().join(name);
     assert!(
         path.is_file(),
-        "{} is not there: Cargo builds no other package's binary for a test; run `cargo build --workspace`",
+        "{} is not there: Cargo builds no other package's programs for a test; run `cargo build --workspace --all-targets`",
         path.display()
     );
     path

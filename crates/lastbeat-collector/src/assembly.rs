@@ -122,6 +122,7 @@ pub(crate) fn app(state: AppState) -> Router {
         .merge(ingest::door::routes())
         .merge(ingest::link::routes())
         .merge(ingest::operator::routes())
+        .merge(ingest::ask::routes())
         .merge(views::api::routes())
         .merge(views::plans::routes())
         .merge(views::metrics::routes())
@@ -191,6 +192,7 @@ pub(crate) fn start(config: &Config, listen: SocketAddr) -> Result<Parts, RunErr
         listen,
         scale: config.scale,
         links: Arc::new(Semaphore::new(ingest::link::LINKS_MAX)),
+        switchboard: Arc::default(),
     };
     Ok(Parts { state, ready, bye, keeper_done })
 }

@@ -227,7 +227,7 @@ impl Agent {
         if let Some(run) = self.shared.run.upgrade() {
             return start(&run, Some(self.clone()));
         }
-        tracing::warn!(agent = name, "its run is over: it is not started");
+        crate::events::quietly(|| tracing::warn!(agent = name, "its run is over: it is not started"));
         let token = self.shared.token.child_token();
         let agent = Self::of(Weak::new(), usable_name(name), Some(self.clone()), token);
         agent.shared.finished.store(true, Ordering::Release);

@@ -125,7 +125,9 @@ impl Courier {
         let (bell, sleeper) = match crate::wake::pair() {
             Ok((bell, sleeper)) => (Some(Arc::new(bell)), Some(sleeper)),
             Err(error) => {
-                tracing::warn!(%error, "no descriptor for the client's thread: facts will be spooled at the end");
+                crate::events::quietly(
+                    || tracing::warn!(%error, "no descriptor for the client's thread: facts will be spooled at the end"),
+                );
                 (None, None)
             }
         };
@@ -155,7 +157,9 @@ impl Courier {
         let address = match Address::parse("collector", &config.collector) {
             Ok(address) => address,
             Err(error) => {
-                tracing::warn!(%error, "no link to a collector: facts will be spooled at the end");
+                crate::events::quietly(
+                    || tracing::warn!(%error, "no link to a collector: facts will be spooled at the end"),
+                );
                 return;
             }
         };
@@ -166,13 +170,17 @@ impl Courier {
         let started = std::thread::Builder::new().name(THREAD_NAME.into()).spawn(move || {
             let round = Round::new(Arc::clone(&theirs), link, sleeper, spool_dir);
             if std::panic::catch_unwind(AssertUnwindSafe(|| round.run())).is_err() {
-                tracing::error!("the client's thread failed: facts will be spooled at the end");
+                crate::events::quietly(|| {
+                    tracing::error!("the client's thread failed: facts will be spooled at the end")
+                });
             }
             theirs.lock().alive = false;
             theirs.changed.notify_all();
         });
         if let Err(error) = started {
-            tracing::warn!(%error, "no thread for the client: facts will be spooled at the end");
+            crate::events::quietly(
+                || tracing::warn!(%error, "no thread for the client: facts will be spooled at the end"),
+            );
             shared.lock().alive = false;
         }
     }

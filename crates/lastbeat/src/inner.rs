@@ -110,11 +110,13 @@ impl Inner {
 
     pub(crate) fn promise_back_within(&self, within: Duration) {
         if within > BACK_WITHIN_MAX {
-            tracing::warn!(
-                asked_ms = whole_ms(within),
-                promised_ms = whole_ms(BACK_WITHIN_MAX),
-                "a restart promise holds for ten minutes at most"
-            );
+            crate::events::quietly(|| {
+                tracing::warn!(
+                    asked_ms = whole_ms(within),
+                    promised_ms = whole_ms(BACK_WITHIN_MAX),
+                    "a restart promise holds for ten minutes at most"
+                )
+            });
         }
         self.promise.store(whole_ms(within.min(BACK_WITHIN_MAX)) + 1, Ordering::Release);
     }
@@ -198,7 +200,9 @@ impl Inner {
             Asking::Pause if self.heeds.pause => self.pause(),
             Asking::Resume if self.heeds.pause => self.resume(),
             Asking::Stop | Asking::Pause | Asking::Resume => {
-                tracing::warn!(?asking, "the collector asks for what this worker did not allow");
+                crate::events::quietly(|| {
+                    tracing::warn!(?asking, "the collector asks for what this worker did not allow")
+                });
             }
         }
     }
@@ -208,7 +212,9 @@ impl Inner {
         if flushes.len() < FLUSHES_MAX {
             flushes.push(flush);
         } else {
-            tracing::warn!(name = %flush.name, "no more than {FLUSHES_MAX} buffers can register");
+            crate::events::quietly(
+                || tracing::warn!(name = %flush.name, "no more than {FLUSHES_MAX} buffers can register"),
+            );
         }
     }
 }
@@ -229,7 +235,7 @@ pub(crate) fn usable_name(text: &str) -> Name {
         .take(lastbeat_wire::id::NAME_MAX_BYTES)
         .map(|c| if allowed(c) { c } else { '-' })
         .collect();
-    tracing::warn!(said = text, %usable, "a name is 1 to 128 of [A-Za-z0-9._:@-]");
+    crate::events::quietly(|| tracing::warn!(said = text, %usable, "a name is 1 to 128 of [A-Za-z0-9._:@-]"));
     Name::new(&usable)
         .or_else(|_| Name::new("unnamed"))
         .expect("\"unnamed\" is 7 letters, which the allow-list holds")

@@ -62,6 +62,9 @@
 //!   that does not exec sets its own handlers, or ends by itself or by SIGKILL.
 //! - A tokio runtime waits for its blocking tasks when it is dropped. If one hangs, the process lives on
 //!   after its final heartbeat, and the collector says so.
+//! - A collector keeps the newest word of 128 agents of a run, the first by name, and up to 1,024 are tracked at once.
+//!   Name agents after what there is a fixed number of, such as a seat or a slot, not after each visit: then a name
+//!   comes again. Up to about a hundred agents may end at the same moment without the end of any being given up.
 //! - Signal numbers, senders and process identities are read on Linux. Elsewhere the client degrades: they
 //!   are not told.
 //!

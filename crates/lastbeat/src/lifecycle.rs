@@ -260,7 +260,7 @@ impl Lastbeat {
         match started {
             Ok(_) => over.cancelled().await,
             Err(error) => {
-                tracing::warn!(%error, "no thread for the stop: it runs here");
+                crate::events::quietly(|| tracing::warn!(%error, "no thread for the stop: it runs here"));
                 let plan = plan.lock().unwrap_or_else(PoisonError::into_inner).take();
                 shutdown::run(&self.inner, plan.unwrap_or_default());
             }
