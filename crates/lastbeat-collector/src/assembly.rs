@@ -3,7 +3,8 @@
 //! Start: journal → replay → spool directory → "away" → listen. Stop: not ready → goodbye to links and
 //! event streams → requests under way end → the keeper's last commit; all inside one deadline, then cut.
 //!
-//! Invariant: nothing is spawned anywhere else; whoever is spawned here is waited for here.
+//! Invariant: nothing is spawned anywhere else; whoever is spawned here is waited for here. Connections are spawned
+//! and waited for by the loop that the client has for every server of its users.
 
 #[cfg(test)]
 mod tests;
@@ -103,7 +104,7 @@ pub async fn run_then(
         parts.ready.send_replace(true);
         info!(%listen, collector = %state.identity.id, epoch = state.identity.epoch, "the collector watches");
         state.tracker.spawn(read_spool(config.clone(), state.clone()));
-        state.tracker.spawn(serve(listener, app(state.clone()), state.clone()));
+        state.tracker.spawn(serve(listener, app(state.clone()), state.clone(), HEAD_MAX));
         opened();
         tokio::select! {
             () = &mut shutdown => {}
@@ -265,13 +266,13 @@ fn to_tokio(listener: std::net::TcpListener) -> io::Result<TcpListener> {
 }
 
 /// Answers requests until the goodbye, then waits for those that are open until the cut.
-async fn serve(listener: TcpListener, app: Router, state: AppState) {
+async fn serve(listener: TcpListener, app: Router, state: AppState, head_max: Duration) {
     let counters = Arc::clone(&state.counters);
     let server = Server::new(listener, app)
         .connections_max(CONNECTIONS_MAX)
         // Links have a limit of their own, which is higher: they hold less.
         .upgraded_apart()
-        .head_max(HEAD_MAX)
+        .head_max(head_max)
         .take_max(TAKE_MAX)
         .buffer_max_bytes(BUFFER_MAX_BYTES)
         .on_refused(move || counters.connections_refused.bump());

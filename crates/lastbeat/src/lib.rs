@@ -43,6 +43,8 @@
 //! - A stop takes at most the stop deadline (30 s), of that at most the flush budget (2 s) for a collector
 //!   that does not answer. What it did not take waits in the spool directory.
 //! - [`Agent::progress`] is an atomic and no more.
+//! - With the feature `axum`, and only where it is called, `http::serve` answers requests on the host's runtime: one
+//!   task for each connection. Without the feature neither axum nor hyper is compiled.
 //!
 //! # What it never does
 //! - It never fails, panics or exits its host, and never waits for the network outside its own threads.
