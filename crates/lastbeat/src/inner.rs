@@ -121,6 +121,11 @@ impl Inner {
         self.promise.store(whole_ms(within.min(BACK_WITHIN_MAX)) + 1, Ordering::Release);
     }
 
+    /// Whether the stop is over and its summary told.
+    pub(crate) fn is_told(&self) -> bool {
+        self.summary.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// When agents and steps are cut, once a stop is asked.
     pub(crate) fn cut_at(&self) -> Option<Instant> {
         self.stop.first().map(|(_, asked_at)| self.deadline.cut_at(asked_at))
