@@ -150,6 +150,11 @@ impl Link {
         }
     }
 
+    /// Gives the line up as it is, to dial again after a pause.
+    pub(crate) fn break_off(&mut self, now: Instant) {
+        self.line = Line::Down { redial_at: now + self.pause() };
+    }
+
     /// Says goodbye to the collector as far as the socket takes it at once.
     pub(crate) fn close(&mut self) {
         if let Line::Open(open) = &mut self.line {

@@ -60,21 +60,27 @@ fn tell(info: &PanicHookInfo<'_>) {
         Err(TryLockError::Poisoned(left)) => alive(&left.into_inner()),
         Err(TryLockError::WouldBlock) => return,
     };
-    let told: Vec<&Arc<Inner>> = voices
-        .iter()
-        .filter(|run| {
-            if run.courier.is_forked() {
-                return false;
-            }
-            // Told by the host's own hook and log too; here it has its place in the trace of the run.
-            crate::events::panicked(&run.span, &message, location.as_deref());
-            let panic = Panic { message: message.clone(), location: location.clone() };
-            run.courier.say_from_hook(Signal::Panic(panic))
-        })
-        .collect();
+    let told: Vec<&Arc<Inner>> =
+        voices.iter().filter(|run| tell_one(run, &message, location.as_deref())).collect();
     if cfg!(panic = "abort") {
         last_words(&told);
     }
+}
+
+fn tell_one(run: &Arc<Inner>, message: &str, location: Option<&str>) -> bool {
+    if run.courier.is_forked() {
+        return false;
+    }
+    let (message, location) = (message.to_owned(), location.map(str::to_owned));
+    let (weak, said, place) = (Arc::downgrade(run), message.clone(), location.clone());
+    // Told by the host's own hook and log too; in the trace of the run it has its place. Not from here: what panicked
+    // may be the host's log itself, and a second panic inside of a hook aborts the process.
+    let aside = move || {
+        if let Some(run) = weak.upgrade() {
+            crate::events::panicked(&run.span, &said, place.as_deref());
+        }
+    };
+    run.courier.say_from_hook(Signal::Panic(Panic { message, location }), Box::new(aside))
 }
 
 /// Says and delivers, or spools, that these runs crashed; all of them within one flush budget.

@@ -1,6 +1,7 @@
 //! The round of the courier's thread: turn the link, settle what it brought, send, spool, sleep.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +18,9 @@ use crate::wake::Sleeper;
 const MESSAGE_MAX_BYTES: usize = 64 * 1024;
 /// The longest sleep, for no reason but to have a limit.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+/// How often the host's code may panic on the thread before it is given up.
+const PANICS_MAX: u32 = 64;
 
 /// What the thread has in hands.
 pub(crate) struct Round {
@@ -70,18 +74,41 @@ impl Round {
     }
 
     /// Goes round until the courier quits.
+    ///
+    /// What it tells goes to the host's log, and what it obeys is the host's code too: a panic in either costs the
+    /// link that was open and not the thread, for a worker that falls silent over its log would be taken for dead.
     pub(crate) fn run(mut self) {
+        let mut panics = 0;
         loop {
-            let events = self.link.turn(Instant::now());
-            if self.settle(events) {
-                break;
+            match std::panic::catch_unwind(AssertUnwindSafe(|| self.go_once())) {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(payload) => {
+                    panics += 1;
+                    if panics == PANICS_MAX {
+                        std::panic::resume_unwind(payload);
+                    }
+                    self.errand = Errand::default();
+                    self.link.break_off(Instant::now());
+                }
             }
-            self.send();
-            self.see_to_flush();
-            let sleep = self.sleep_for();
-            self.sleeper.sleep(self.link.watched(), sleep);
         }
         self.link.close();
+    }
+
+    /// One round; says whether it was the last.
+    fn go_once(&mut self) -> bool {
+        let events = self.link.turn(Instant::now());
+        if self.settle(events) {
+            return true;
+        }
+        let asides = std::mem::take(&mut self.shared.lock().asides);
+        asides.into_iter().for_each(|aside| aside());
+        self.send();
+        self.see_to_flush();
+        let sleep = self.sleep_for();
+        self.sleeper.sleep(self.link.watched(), sleep);
+        false
     }
 
     /// Applies what the link brought; says whether to quit.

@@ -6,11 +6,11 @@
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hasher as _};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufWriter, Read as _};
 use std::path::{Path, PathBuf};
 
 use lastbeat_wire::envelope::ENVELOPE_MAX_BYTES;
-use lastbeat_wire::spool::{EXTENSION, Instant, decode, encode, file_name};
+use lastbeat_wire::spool::{EXTENSION, Instant, decode_lines, encode_into, file_name};
 use lastbeat_wire::{Envelope, RunId, Signal, Source};
 
 use crate::courier::Identity;
@@ -32,14 +32,14 @@ pub(crate) fn path_of(dir: &Path, run_id: RunId, source: Source) -> PathBuf {
 
 /// Writes the file; when this returns, it survives a power cut.
 pub(crate) fn write(path: &Path, now: &Instant, envelopes: &[Envelope]) -> io::Result<()> {
-    let bytes = encode(now, envelopes).map_err(|refusal| io::Error::other(refusal.to_string()))?;
     let dir = path.parent().ok_or_else(|| io::Error::other("a spool file has a directory"))?;
     create_dir(dir)?;
     // The pid keeps two processes apart that speak of one run, client and witness.
     let beside = path.with_extension(format!("{}.tmp", std::process::id()));
-    let written = create_private(&beside).and_then(|mut file| {
-        file.write_all(&bytes)?;
-        file.sync_all()
+    let written = create_private(&beside).and_then(|file| {
+        let mut out = BufWriter::new(file);
+        encode_into(&mut out, now, envelopes)?;
+        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
     });
     if let Err(error) = written.and_then(|()| fs::rename(&beside, path)) {
         drop(fs::remove_file(&beside));
@@ -75,9 +75,9 @@ impl Leftover {
         if bytes.len() as u64 > LEFTOVER_MAX_BYTES {
             return None;
         }
-        let read = decode(&bytes, now).ok()?;
+        let read = decode_lines(&bytes, now).ok()?;
         let envelopes: Vec<Envelope> =
-            read.into_iter().map(|line| line.map(|read| read.envelope)).collect::<Result<_, _>>().ok()?;
+            read.map(|line| line.map(|read| read.envelope)).collect::<Result<_, _>>().ok()?;
         // Without an ending it could be of a run that lives, and its facts would look like a sign of life.
         let tells_an_ending =
             envelopes.iter().any(|envelope| matches!(envelope.signal, Signal::Final(_) | Signal::Exit(_)));
@@ -112,7 +112,7 @@ fn first_fact(path: &Path, now: &Instant) -> Option<Envelope> {
     let head = read_up_to(path, HEAD_MAX_BYTES)?;
     let mut lines = head.split_inclusive(|byte| *byte == b'\n');
     let length = lines.next()?.len() + lines.next()?.len();
-    Some(decode(&head[..length], now).ok()?.pop()?.ok()?.envelope)
+    Some(decode_lines(&head[..length], now).ok()?.next()?.ok()?.envelope)
 }
 
 fn is_earlier(envelope: &Envelope, identity: &Identity) -> bool {
@@ -123,10 +123,11 @@ fn is_earlier(envelope: &Envelope, identity: &Identity) -> bool {
 
 fn read_up_to(path: &Path, max_bytes: u64) -> Option<Vec<u8>> {
     // A pipe by such a name would be waited for until somebody writes into it.
-    if !fs::metadata(path).ok()?.is_file() {
+    let metadata = fs::metadata(path).ok()?;
+    if !metadata.is_file() {
         return None;
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(max_bytes)).ok()? + 1);
     File::open(path).ok()?.take(max_bytes).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
@@ -167,6 +168,8 @@ fn sync_dir(_dir: &Path) -> io::Result<()> {
 mod tests {
     use lastbeat_wire::signal::Final;
     use lastbeat_wire::{Name, Refusal};
+
+    use lastbeat_wire::spool::decode;
 
     use super::*;
     use crate::outbox::Outbox;
