@@ -24,6 +24,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tracing::info;
 
+use super::switchboard::LINKED_WITHIN;
 use super::{door, operator, translate};
 use crate::access;
 use crate::error::Refused;
@@ -112,11 +113,18 @@ async fn ask(
         return Err(not_opted_in(wish, run).into());
     }
     let request = reply::Request { run_id, who: who.clone(), why: why.clone(), force };
-    state.switchboard.say((run_id, Source::Own), wish.frame(request))?;
+    let frame = wish.frame(request);
+    let within = LINKED_WITHIN.mul_f64(state.scale);
+    let mut bye = state.bye.clone();
+    tokio::select! {
+        said = state.switchboard.say_within(within, (run_id, Source::Own), &frame) => said?,
+        // Its links go first.
+        _ = bye.wait_for(Option::is_some) => return Err(inbox::stopping().into()),
+    }
     // With `?`, so that no text of an operator's can break a line of the log.
     info!(%service, %worker, run = %run_id, ?who, ?why, force, "a run is asked to {}", wish.as_str());
-    let asked = AskedReport { run_id, at: published.at(published.now) };
-    Ok((StatusCode::ACCEPTED, Json(asked)).into_response())
+    let now = state.now();
+    Ok((StatusCode::ACCEPTED, Json(AskedReport { run_id, at: now.at(now.now) })).into_response())
 }
 
 /// What is known now: a run that was acknowledged a moment ago can be asked. A keeper that hangs in a commit must not

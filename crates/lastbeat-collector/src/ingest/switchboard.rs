@@ -3,14 +3,18 @@
 //! A link whose run said that it may be asked something has a small mailbox, and is known here under the run and
 //! its voice. Whoever asks puts a frame into the mailbox; the link's own task writes it.
 //!
-//! Invariant: nobody waits here. A mailbox that is full refuses, and a link that is over is not known any more.
+//! Invariant: a mailbox that is full refuses, and a link that is over is not known any more. Who asks waits for a
+//! link that is on its way, and no longer than [`LINKED_WITHIN`], times the scale.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use lastbeat_wire::reply::Frame;
 use lastbeat_wire::{Code, Refusal, RunId, Source};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
@@ -22,10 +26,16 @@ pub(crate) type Voice = (RunId, Source);
 /// What may wait on one link. An operator asks, and asks again with force; what comes faster is no person.
 pub(crate) const MAILBOX_MAX: usize = 8;
 
+/// How long a link that is not there is waited for: a run is shown a moment before its link takes its place here, and
+/// clients whose link broke, or whose collector restarted, dial again within 3 s.
+pub(super) const LINKED_WITHIN: Duration = Duration::from_secs(3);
+
 /// All mailboxes; there is one.
 #[derive(Debug)]
 pub(crate) struct Switchboard {
     lines: Mutex<HashMap<Voice, Line>>,
+    /// Rings when a link took a place.
+    came: Notify,
     lines_max: usize,
 }
 
@@ -46,7 +56,34 @@ impl Default for Switchboard {
 
 impl Switchboard {
     fn with_room(lines_max: usize) -> Self {
-        Self { lines: Mutex::default(), lines_max }
+        Self { lines: Mutex::default(), came: Notify::new(), lines_max }
+    }
+
+    /// Puts a frame into the mailbox of the newest link that speaks for a voice; waits for one that is on its way.
+    ///
+    /// # Errors
+    /// As [`Switchboard::say`].
+    pub(crate) async fn say_within(
+        &self,
+        limit: Duration,
+        voice: Voice,
+        frame: &Frame,
+    ) -> Result<(), Refusal> {
+        let said = async {
+            loop {
+                // Before the try, so that no link comes in between unheard.
+                let mut came = pin!(self.came.notified());
+                came.as_mut().enable();
+                match self.say(voice, frame.clone()) {
+                    Err(refusal) if refusal.code == Code::NotLinked => came.await,
+                    said => return said,
+                }
+            }
+        };
+        match tokio::time::timeout(limit, said).await {
+            Ok(said) => said,
+            Err(_) => self.say(voice, frame.clone()),
+        }
     }
 
     /// Puts a frame into the mailbox of the newest link that speaks for a voice.
@@ -117,6 +154,7 @@ impl Extension {
             Entry::Vacant(_) => return false,
         }
         drop(lines);
+        self.board.came.notify_waiters();
         if is_new {
             self.voices.push(voice);
         }
@@ -181,6 +219,21 @@ mod tests {
         drop(newer);
         assert_eq!(refused(board.say(voice(1), stop("late"))), Some(Code::NotLinked));
         assert!(board.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_link_that_is_on_its_way_is_waited_for() {
+        let board = Arc::new(Switchboard::default());
+        let frame = stop("soon");
+        let mut saying = pin!(board.say_within(LINKED_WITHIN, voice(1), &frame));
+        assert!(saying.as_mut().now_or_never().is_none());
+        let mut other = Extension::new(Arc::clone(&board), 1);
+        other.speak_for(voice(2));
+        assert!(saying.as_mut().now_or_never().is_none(), "somebody else's link came");
+        let mut link = Extension::new(Arc::clone(&board), 2);
+        link.speak_for(voice(1));
+        saying.await.unwrap();
+        assert_eq!((link.heard().now_or_never(), other.heard().now_or_never()), (Some(stop("soon")), None));
     }
 
     #[test]

@@ -8,7 +8,9 @@ use futures_util::FutureExt as _;
 use lastbeat_wire::reply::{Bye, ByeReason, Frame, Request};
 use lastbeat_wire::{Code, RunId, Source};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
+use crate::assembly;
 use crate::ingest::switchboard::{Extension, MAILBOX_MAX};
 use crate::keeper::inbox;
 use crate::trial::{Trial, envelope, request, run, start};
@@ -161,7 +163,9 @@ async fn a_child_is_not_asked_in_place_of_the_run_that_forked_it() {
 
 #[tokio::test]
 async fn without_an_open_link_or_with_one_that_takes_nothing_the_answer_is_a_code() {
-    let trial = Trial::new().await;
+    // Deadlines a fifth of the contract's: a link that is not there is waited for.
+    let trial = Trial::scaled(TempDir::new().unwrap(), 0.2);
+    assembly::open(&trial.config, &trial.parts.state).await.unwrap();
     starts(&trial, run(1), &["stop"]).await;
     refused(&trial, STOP, "", Code::NotLinked).await;
     let stalled = link(&trial, run(1), 1);
