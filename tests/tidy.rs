@@ -268,3 +268,28 @@ fn nothing_is_left_for_later_in_the_code() {
         }
     }
 }
+
+#[test]
+fn every_function_that_the_client_shows_is_used_by_an_example_a_test_or_another_crate() {
+    let shown = code("crates/lastbeat/src");
+    let users: String = files()
+        .iter()
+        .filter(|path| extension(path) == "rs" && !path.starts_with("crates/lastbeat/src"))
+        .map(|path| read(path))
+        .collect();
+    let words: BTreeSet<&str> = users
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| !word.is_empty())
+        .collect();
+    let mut seen = 0;
+    for (path, text) in &shown {
+        for line in text.lines().map(str::trim_start).filter(|line| line.starts_with("pub ")) {
+            let Some((_, rest)) = line.split_once("fn ") else { continue };
+            let name =
+                rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
+            seen += 1;
+            assert!(words.contains(name), "{} shows {name}, which nobody outside of it uses", path.display());
+        }
+    }
+    assert!(seen > 40, "{seen} functions are shown");
+}

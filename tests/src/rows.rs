@@ -16,11 +16,13 @@ pub struct Row {
 /// See [`Row`].
 #[derive(Debug, Clone, Deserialize)]
 pub struct Expect {
-    /// How each run ends.
+    /// How each run ends; none where no run is judged.
+    #[serde(default)]
     pub ends: Vec<End>,
     /// What the page says, in time.
     pub page: Vec<Page>,
     /// What alerts.
+    #[serde(default)]
     pub alerts: Vec<Alert>,
 }
 

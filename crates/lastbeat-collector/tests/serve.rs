@@ -216,7 +216,8 @@ async fn what_a_run_delivers_for_an_earlier_one_is_no_sign_of_life_of_that_one()
         assert_eq!(told(&mut earlier, &json!(begun)), [(1, true), (2, true)]);
         drop(earlier);
         let path = format!("/v1/runs/{EARLIER}");
-        let heard = millis(&get(address, &path)["run"]["last_beat_at"]);
+        let shown = until(address, &path, |run| run["run"]["ready_at"].is_string());
+        let heard = millis(&shown["run"]["last_beat_at"]);
         until(address, "/v1/status", |status| millis(&status["collector"]["now"]) > heard + BETWEEN_MS);
 
         let mut linked = link(address);
@@ -227,8 +228,7 @@ async fn what_a_run_delivers_for_an_earlier_one_is_no_sign_of_life_of_that_one()
         last["age_ms"] = json!(BETWEEN_MS / 2);
         let file = json!([begun[0], begun[1], last]);
         assert_eq!(told(&mut linked, &file), [(1, true), (2, true), (3, true)]);
-        let run = get(address, &path)["run"].take();
-        assert_eq!(run["ending"]["class"], "completed");
+        let run = until(address, &path, |run| run["run"]["ending"]["class"] == "completed")["run"].take();
         assert_eq!(run["last_beat_at"], run["ending"]["at"], "its last word is its last sign of life");
         let worker = get(address, "/v1/workers/trader/main");
         assert_eq!((&worker["condition"], &worker["run"]["run_id"]), (&json!("live"), &json!(RUN)));

@@ -269,14 +269,14 @@ impl Worker {
     }
 
     /// Runs after this one that came in its place. Who was forked by a run of this worker is a child and nobody's
-    /// successor.
+    /// successor; nor is its parent, which may stand behind it when both began within a millisecond.
     pub(crate) fn successors(&self, run: &Run) -> impl Iterator<Item = &Run> {
-        let own = run.id;
+        let (own, parent) = (run.id, run.parent_run());
         self.runs
             .iter()
             .skip_while(move |other| other.id != own)
             .skip(1)
-            .filter(|other| !self.is_child(other))
+            .filter(move |other| !self.is_child(other) && Some(other.id) != parent)
     }
 
     /// Takes a fact of one of its runs; [`Worker::rejudge`] says what follows.

@@ -453,6 +453,17 @@ fn a_forked_child_is_no_successor_and_its_end_is_not_its_parents() {
 }
 
 #[test]
+fn a_parent_that_is_heard_of_after_its_child_is_not_its_successor() {
+    let mut stage = Stage::new();
+    let (child, parent) = (stage.run(1), stage.run(2));
+    stage.own(child, What::Start(Start { goodbye: true, parent_run: Some(parent), ..Start::default() }));
+    stage.own(parent, What::Start(Start { goodbye: true, ..Start::default() }));
+    stage.own(child, What::Ready).own(parent, What::Ready);
+    assert_eq!((stage.class(parent), stage.class(child)), (None, None));
+    assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Live, vec![]));
+}
+
+#[test]
 fn an_agent_that_fails_while_nobody_asked_degrades_its_worker() {
     for (end, words) in [
         (AgentEnd::Crashed, "Degraded: price-feed crashed"),

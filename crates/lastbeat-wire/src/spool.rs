@@ -7,6 +7,8 @@
 //!
 //! Invariant: no file is opened here; the client writes, and client, witness and collector read.
 
+use std::io::{self, Write};
+
 use serde::{Deserialize, Serialize};
 
 use crate::envelope::{Decoded, Envelope, decode_one};
@@ -60,17 +62,21 @@ pub fn file_name(run_id: RunId, source: Source) -> String {
 /// # Errors
 /// [`Code::BadField`] when an envelope cannot be put into JSON.
 pub fn encode(written: &Instant, envelopes: &[Envelope]) -> Result<Vec<u8>, Refusal> {
-    let failed = |error: serde_json::Error| Refusal::new(Code::BadField, error.to_string());
-    let header = Header { lastbeat_spool: 1, written: written.clone() };
-    let mut lines = vec![serde_json::to_string(&header).map_err(failed)?];
-    for envelope in envelopes {
-        lines.push(serde_json::to_string(envelope).map_err(failed)?);
-    }
     let mut bytes = Vec::new();
-    for line in lines {
-        bytes.extend_from_slice(format!("{:08x} {line}\n", crc32fast::hash(line.as_bytes())).as_bytes());
-    }
+    encode_into(&mut bytes, written, envelopes)
+        .map_err(|error| Refusal::new(Code::BadField, error.to_string()))?;
     Ok(bytes)
+}
+
+/// Writes what [`encode`] gives, line by line, so that no more than one line is held at once.
+///
+/// # Errors
+/// When an envelope cannot be put into JSON, or the line not be written.
+pub fn encode_into(out: &mut impl Write, written: &Instant, envelopes: &[Envelope]) -> io::Result<()> {
+    let header = Header { lastbeat_spool: 1, written: written.clone() };
+    let mut line = |json: String| writeln!(out, "{:08x} {json}", crc32fast::hash(json.as_bytes()));
+    line(serde_json::to_string(&header)?)?;
+    envelopes.iter().try_for_each(|envelope| line(serde_json::to_string(envelope)?))
 }
 
 /// Reads a file's bytes; each fact's `age_ms` is brought up to `now`. A damaged line stands as its refusal.
@@ -79,6 +85,17 @@ pub fn encode(written: &Instant, envelopes: &[Envelope]) -> Result<Vec<u8>, Refu
 /// [`Code::BadField`] when the header is damaged or of another version: then no age can be known, and
 /// the file is left as it is.
 pub fn decode(bytes: &[u8], now: &Instant) -> Result<Vec<Result<Decoded, Refusal>>, Refusal> {
+    Ok(decode_lines(bytes, now)?.collect())
+}
+
+/// Reads what [`decode`] gives, line by line, as it is asked for.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_lines<'a>(
+    bytes: &'a [u8],
+    now: &Instant,
+) -> Result<impl Iterator<Item = Result<Decoded, Refusal>> + use<'a>, Refusal> {
     let mut lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let damaged = |what: &str| Refusal::new(Code::BadField, format!("spool file: {what}"));
     let header = lines.next().and_then(checked).ok_or_else(|| damaged("the header is damaged"))?;
@@ -87,14 +104,12 @@ pub fn decode(bytes: &[u8], now: &Instant) -> Result<Vec<Result<Decoded, Refusal
         return Err(damaged("written by another version"));
     }
     let waited_ms = now.since_ms(&header.written);
-    Ok(lines
-        .map(|line| {
-            let json = checked(line).ok_or_else(|| damaged("a line is damaged"))?;
-            let mut read = decode_one(json)?;
-            read.envelope.age_ms = read.envelope.age_ms.saturating_add(waited_ms);
-            Ok(read)
-        })
-        .collect())
+    Ok(lines.map(move |line| {
+        let json = checked(line).ok_or_else(|| damaged("a line is damaged"))?;
+        let mut read = decode_one(json)?;
+        read.envelope.age_ms = read.envelope.age_ms.saturating_add(waited_ms);
+        Ok(read)
+    }))
 }
 
 fn checked(line: &[u8]) -> Option<&[u8]> {

@@ -237,6 +237,7 @@ fn status_and_plans_are_read_as_they_were_promised() {
         deploy: Some("42".into()),
     };
     holds("plans.json", &PlansReport { plans: vec![plan] });
+    holds("asked.json", &AskedReport { run_id: run(1), at: at("12:03:07") });
     holds("forgotten.json", &ForgottenReport { service: name("trader"), worker: name("main") });
 }
 

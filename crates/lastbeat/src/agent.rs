@@ -147,15 +147,18 @@ impl Agent {
         block_on(self.turn(), None).unwrap_or(false)
     }
 
+    /// Nobody opens the gate of a forked child.
     fn closed_gate(&self) -> Option<CancellationToken> {
-        self.shared.run.upgrade().and_then(|run| run.gate.closed())
+        let run = self.shared.run.upgrade().filter(|run| !run.courier.is_forked());
+        run.and_then(|run| run.gate.closed())
     }
 
     /// Once a stop is asked: until when agents are waited for before the steps of the plan run. Whoever is still
     /// at work then goes on beside the steps, until the stop deadline.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.shared.run.upgrade().and_then(|run| run.deadline.agents_until())
+        let run = self.shared.run.upgrade().filter(|run| !run.courier.is_forked());
+        run.and_then(|run| run.deadline.agents_until())
     }
 
     /// The token itself, for code that takes one.
@@ -252,8 +255,9 @@ impl AgentHandle {
     /// no stop is asked and its owner did not [call it off](Self::cancel), this is reported as
     /// `cancelled_unexpected`, unless the agent ends with an error of its own.
     pub fn abort(&self) {
-        self.agent.shared.token.cancel();
+        // In this order: an agent that ends by its token, before it is dropped, has been broken off too.
         self.agent.shared.abort.cancel();
+        self.agent.shared.token.cancel();
     }
 
     /// Whether it has ended.

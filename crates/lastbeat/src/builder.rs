@@ -175,6 +175,7 @@ impl Builder {
             });
         }
         let identity = self.identity(&config, adopted);
+        let parent_run = crate::ancestry::parent_of(&identity).or(parent_run);
         let environment = self.environment.clone().or_else(|| config.environment.clone());
         let span = crate::events::run_span(&identity, self.version.as_deref(), environment.as_deref());
         let inner = Arc::new(Inner {

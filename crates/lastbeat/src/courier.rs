@@ -37,6 +37,8 @@ const JOIN_GRACE: Duration = Duration::from_millis(500);
 const HOOK_PATIENCE: Duration = Duration::from_millis(100);
 /// How long it waits between two tries.
 const HOOK_RETRY: Duration = Duration::from_micros(100);
+/// The most things to be done on the thread for a panic hook that wait at once.
+const ASIDES_MAX: usize = 16;
 /// The longest interval and budget taken, so that no sum of times overflows.
 const SPAN_MAX: Duration = Duration::from_secs(24 * 3_600);
 
@@ -71,6 +73,9 @@ pub(crate) type MakeBeat = Arc<dyn Fn() -> Signal + Send + Sync>;
 /// Does what an operator asks of the run.
 pub(crate) type Obey = Arc<dyn Fn(Asking, Request) + Send + Sync>;
 
+/// Done on the courier's thread, for one who must not do it where it is.
+pub(crate) type Aside = Box<dyn FnOnce() + Send>;
+
 /// Carries one voice's facts to the collector, on a thread of its own.
 ///
 /// Dropping it ends the thread; what was not flushed before is lost.
@@ -92,6 +97,7 @@ pub(crate) struct State {
     pub(crate) beat: Option<BeatPlan>,
     /// None: the run is not to be asked.
     pub(crate) obey: Option<Obey>,
+    pub(crate) asides: Vec<Aside>,
     pub(crate) flush: Option<Flush>,
     pub(crate) flushed: Option<Flushed>,
     /// What lies in the spool goes before whatever is still to be said.
@@ -139,6 +145,7 @@ impl Courier {
                 outbox: Outbox::new(identity),
                 beat: None,
                 obey: None,
+                asides: Vec::new(),
                 flush: None,
                 flushed: None,
                 leftovers_first: false,
@@ -169,13 +176,15 @@ impl Courier {
         shared.lock().alive = true;
         let started = std::thread::Builder::new().name(THREAD_NAME.into()).spawn(move || {
             let round = Round::new(Arc::clone(&theirs), link, sleeper, spool_dir);
-            if std::panic::catch_unwind(AssertUnwindSafe(|| round.run())).is_err() {
+            let ended = std::panic::catch_unwind(AssertUnwindSafe(|| round.run()));
+            // First, for what is told next goes to the host's log, which may be what failed.
+            theirs.lock().alive = false;
+            theirs.changed.notify_all();
+            if ended.is_err() {
                 crate::events::quietly(|| {
                     tracing::error!("the client's thread failed: facts will be spooled at the end")
                 });
             }
-            theirs.lock().alive = false;
-            theirs.changed.notify_all();
         });
         if let Err(error) = started {
             crate::events::quietly(
@@ -198,10 +207,11 @@ impl Courier {
 
     /// As [`Courier::say`], from a panic hook: gives up when the lock cannot be had soon. A thread that
     /// panics inside this module would hold it itself; any other holder lets go within microseconds, or, on a
-    /// machine without a free core, within a few time slices.
-    pub(crate) fn say_from_hook(&self, signal: Signal) {
+    /// machine without a free core, within a few time slices. Says whether it was said. The aside is done on the
+    /// courier's thread.
+    pub(crate) fn say_from_hook(&self, signal: Signal, aside: Aside) -> bool {
         if self.is_forked() {
-            return;
+            return false;
         }
         let until = Instant::now() + HOOK_PATIENCE;
         loop {
@@ -213,12 +223,15 @@ impl Courier {
             };
             if let Some(mut state) = held {
                 state.outbox.say(signal, boottime_ms());
+                if state.asides.len() < ASIDES_MAX {
+                    state.asides.push(aside);
+                }
                 drop(state);
                 self.ring();
-                return;
+                return true;
             }
             if Instant::now() >= until {
-                return;
+                return false;
             }
             std::thread::sleep(HOOK_RETRY);
         }
@@ -318,6 +331,10 @@ impl Drop for Courier {
         let Some(mut state) = self.shared.lock_unless_forked() else { return };
         state.quit = true;
         self.ring();
+        // The thread itself may be the last that holds the run, for as long as it makes a beat.
+        if std::thread::current().name() == Some(THREAD_NAME) {
+            return;
+        }
         drop(
             self.shared
                 .changed
@@ -376,6 +393,7 @@ mod tests {
                 outbox: Outbox::new(identity),
                 beat: None,
                 obey: None,
+                asides: Vec::new(),
                 flush: None,
                 flushed: None,
                 leftovers_first: false,
@@ -421,7 +439,7 @@ mod tests {
             panic!("under the lock");
         });
         assert!(poisoned.join().is_err());
-        courier.say_from_hook(Signal::Ready);
+        assert!(courier.say_from_hook(Signal::Ready, Box::new(|| ())));
         assert_eq!(courier.shared.lock().outbox.waiting(), 1);
     }
 

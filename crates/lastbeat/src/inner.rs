@@ -121,6 +121,11 @@ impl Inner {
         self.promise.store(whole_ms(within.min(BACK_WITHIN_MAX)) + 1, Ordering::Release);
     }
 
+    /// Whether the stop is over and its summary told.
+    pub(crate) fn is_told(&self) -> bool {
+        self.summary.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// When agents and steps are cut, once a stop is asked.
     pub(crate) fn cut_at(&self) -> Option<Instant> {
         self.stop.first().map(|(_, asked_at)| self.deadline.cut_at(asked_at))
@@ -174,18 +179,21 @@ impl Inner {
 
     /// Says that the run goes to a phase. A run that stops has none.
     pub(crate) fn go_to(&self, to: PhaseTo, done: Option<u64>, total: Option<u64>) {
-        if !self.stop.is_asked() {
+        if !self.courier.is_forked() && !self.stop.is_asked() {
             self.say(Signal::Phase(Phase { to, done, total }));
         }
     }
 
     pub(crate) fn pause(&self) {
-        if self.gate.close() {
+        if !self.courier.is_forked() && self.gate.close() {
             self.go_to(PhaseTo::Paused, None, None);
         }
     }
 
     pub(crate) fn resume(&self) {
+        if self.courier.is_forked() {
+            return;
+        }
         self.gate.open();
         self.go_to(PhaseTo::Running, None, None);
     }
@@ -200,14 +208,18 @@ impl Inner {
             Asking::Pause if self.heeds.pause => self.pause(),
             Asking::Resume if self.heeds.pause => self.resume(),
             Asking::Stop | Asking::Pause | Asking::Resume => {
+                // Not a warning: a collector that asks on and on must not fill the host's log.
                 crate::events::quietly(|| {
-                    tracing::warn!(?asking, "the collector asks for what this worker did not allow")
+                    tracing::debug!(?asking, "the collector asks for what this worker did not allow")
                 });
             }
         }
     }
 
     pub(crate) fn register(&self, flush: Planned) {
+        if self.courier.is_forked() {
+            return;
+        }
         let mut flushes = self.flushes.lock().unwrap_or_else(PoisonError::into_inner);
         if flushes.len() < FLUSHES_MAX {
             flushes.push(flush);

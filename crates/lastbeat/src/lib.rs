@@ -31,7 +31,20 @@
 //! ```
 //!
 //! `cargo run --example worker` is this worker. Start `lastbeat serve` beside it, press Ctrl+C, and ask
-//! `lastbeat status`.
+//! `lastbeat status`. A program that is one future needs even less: [`Lastbeat::run`].
+//!
+//! # Where to look
+//! | for | see |
+//! |---|---|
+//! | agents, their children, progress, a pause | [`Lastbeat::spawn`], [`Agent`] |
+//! | a stop: who may ask, what is done | [`Lastbeat::run_until_stopped`], [`Builder`], [`Plan`] |
+//! | a step that is tried again, left out, or does a batch | [`Step`], [`StepHandle::items`], [`StepHandle::extend`] |
+//! | what it came to | [`Lastbeat::summary`], [`Summary`] |
+//! | streams and WebSockets that say goodbye | the feature `axum`, module `http` |
+//! | what a log and a trace say | [`events`]; spans `lastbeat.run`, `lastbeat.stop`, `lastbeat.step` |
+//!
+//! The pages *shutdown lifecycle contract*, *agent cancellation rules* and *what is an error and what is expected* are in
+//! the repository's `docs/`. Spans are made for traces; a plain log reads better with the span fields left out.
 //!
 //! # What it does to its host
 //! - It runs one thread (`lastbeat`) for all its I/O, one more that hears SIGINT and SIGTERM while
@@ -48,8 +61,10 @@
 //!
 //! # What it never does
 //! - It never fails, panics or exits its host, and never waits for the network outside its own threads.
-//! - It installs no signal handler before [`Lastbeat::run_until_stopped`], and then only for SIGINT and
-//!   SIGTERM, whose default action is back when the stop is over. It chains the panic hook and keeps the one that was there.
+//! - It installs no signal handler before [`Lastbeat::run_until_stopped`], and then only for SIGINT and SIGTERM, and
+//!   for SIGHUP and SIGQUIT where the [`Builder`] says so; their default action is back when the stop is over. Handlers
+//!   and the panic hook that were there before are called too. A signal that was ignored stays ignored.
+//! - A log that panics, as one on a closed terminal does, takes no thread of it along.
 //! - It starts no process and speaks only to the one collector it was given, without TLS.
 //! - In a forked child it does nothing, so a child never ends its parent's run.
 //! - It keeps no host alive that somebody wants to end: where a stop cannot begin before its deadline, or
@@ -79,6 +94,7 @@
 //! Invariant: this crate knows neither the engine nor the collector nor a database.
 
 mod agent;
+mod ancestry;
 mod backoff;
 mod builder;
 mod clock;
@@ -89,6 +105,7 @@ pub mod config;
 )]
 mod courier;
 mod deadline;
+mod dial;
 pub mod events;
 mod gate;
 #[cfg(feature = "axum")]
@@ -140,7 +157,7 @@ pub mod witness {
     pub mod sender {
         #[cfg(unix)]
         pub use crate::sender::{Asker, Closer};
-        pub use crate::sender::{Heard, Ignored, ignored_signals, kind_of, read};
+        pub use crate::sender::{Heard, Ignored, ignored_signals, read};
     }
 }
 

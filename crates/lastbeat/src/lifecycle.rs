@@ -165,6 +165,9 @@ impl Lastbeat {
     /// What the stop came to; none before it is over.
     #[must_use]
     pub fn summary(&self) -> Option<Summary> {
+        if self.inner.courier.is_forked() {
+            return None;
+        }
         let summary = self.inner.summary.lock().unwrap_or_else(PoisonError::into_inner);
         summary.as_deref().cloned()
     }
@@ -284,7 +287,12 @@ impl Lastbeat {
 impl Drop for Lastbeat {
     fn drop(&mut self) {
         let run = &self.inner;
-        if run.courier.is_forked() || run.is_over.swap(true, Ordering::AcqRel) {
+        if run.courier.is_forked() {
+            // Not freed: that would take locks that a thread may hold that is not there.
+            std::mem::forget(Arc::clone(run));
+            return;
+        }
+        if run.is_over.swap(true, Ordering::AcqRel) {
             return;
         }
         if std::thread::panicking() {

@@ -1,14 +1,14 @@
 //! The link: one WebSocket to the collector, dialled again for ever, never waited for.
 //!
 //! A small machine that the courier's thread turns: down, dialling, shaking hands, open. The socket never
-//! blocks; a name is resolved on a short-lived thread beside, since a resolver may take half a minute.
+//! blocks; see `dial` for how it comes to be.
 //!
 //! Invariant: one message waits to be written at most, and a bounded number waits for its receipt.
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lastbeat_wire::reply::{Bye, Frame, Receipt, Request};
@@ -20,18 +20,17 @@ use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{HandshakeError, Message, WebSocket};
 
 use crate::config::{Address, Config};
+use crate::dial::Dial;
 use crate::wake::{Bell, Watched};
 
 /// The most messages that wait for a receipt.
 const IN_FLIGHT_MAX: usize = 16;
 /// The most frames read before anything else gets its turn.
 const READS_PER_TURN: usize = 64;
-/// The largest frame taken from a collector; a receipt for a full ring has 8 KiB.
-const FRAME_MAX_BYTES: usize = 256 * 1024;
+/// The largest frame taken from a collector; a receipt that refuses all of a full outbox has about 30 KiB.
+const FRAME_MAX_BYTES: usize = 64 * 1024;
 /// More than a message and the pongs beside it.
 const WRITE_BUFFER_MAX_BYTES: usize = 512 * 1024;
-/// The most addresses of one name tried in one dial.
-const ADDRESSES_MAX: usize = 4;
 /// The first pause after a link broke; each further one is twice as long.
 const REDIAL_FIRST: Duration = Duration::from_millis(50);
 /// The pause between dials while a flush counts its budget.
@@ -65,16 +64,15 @@ pub(crate) enum Asking {
 #[derive(Debug)]
 enum Line {
     Down { redial_at: Instant },
-    Dialling(Arc<Answer>),
+    Dialling(Dial),
     Shaking { middle: MidHandshake<ClientHandshake<TcpStream>>, give_up_at: Instant },
     Open(Box<Open>),
 }
 
-type Answer = Mutex<Option<io::Result<TcpStream>>>;
-
 #[derive(Debug)]
 struct Open {
     socket: WebSocket<TcpStream>,
+    since: Instant,
     awaiting: VecDeque<Sent>,
     write_pending: bool,
     read_again: bool,
@@ -94,6 +92,7 @@ pub(crate) struct Link {
     redial_max: Duration,
     bell: Arc<Bell>,
     line: Line,
+    dialled_at: Instant,
     failures: u32,
 }
 
@@ -105,6 +104,7 @@ impl Link {
             redial_max: config.redial_max(),
             bell,
             line: Line::Down { redial_at: now },
+            dialled_at: now,
             failures: 0,
         }
     }
@@ -121,7 +121,8 @@ impl Link {
     /// The socket to sleep on.
     pub(crate) fn watched(&self) -> Option<Watched<'_>> {
         match &self.line {
-            Line::Down { .. } | Line::Dialling(_) => None,
+            Line::Down { .. } => None,
+            Line::Dialling(dial) => dial.watched(),
             Line::Shaking { middle, .. } => {
                 Some(Watched { socket: middle.get_ref().get_ref(), until_writable: false })
             }
@@ -135,7 +136,7 @@ impl Link {
     pub(crate) fn due_at(&self, now: Instant) -> Option<Instant> {
         match &self.line {
             Line::Down { redial_at } => Some(*redial_at),
-            Line::Dialling(_) => None,
+            Line::Dialling(dial) => dial.due_at(),
             Line::Shaking { give_up_at, .. } => Some(*give_up_at),
             Line::Open(open) if open.read_again => Some(now),
             Line::Open(open) => open.awaiting.front().map(|sent| sent.at + self.patience),
@@ -147,6 +148,11 @@ impl Link {
         if let Line::Down { redial_at } = &mut self.line {
             *redial_at = (*redial_at).min(now + REDIAL_HURRIED);
         }
+    }
+
+    /// Gives the line up as it is, to dial again after a pause.
+    pub(crate) fn break_off(&mut self, now: Instant) {
+        self.line = Line::Down { redial_at: now + self.pause() };
     }
 
     /// Says goodbye to the collector as far as the socket takes it at once.
@@ -172,11 +178,15 @@ impl Link {
     pub(crate) fn turn(&mut self, now: Instant) -> Vec<Event> {
         let mut events = Vec::new();
         let line = std::mem::replace(&mut self.line, Line::Down { redial_at: now });
+        let was_open = matches!(line, Line::Open(_));
         match self.step(line, now, &mut events) {
             Ok(line) => self.line = line,
             Err(why) => {
                 let pause = self.pause();
-                self.line = Line::Down { redial_at: now + pause };
+                // The time that an attempt took in vain is part of the pause: a collector that takes every dial and
+                // answers none must not be tried more rarely than one that is not there.
+                let redial_at = if was_open { now + pause } else { self.dialled_at + pause };
+                self.line = Line::Down { redial_at: redial_at.max(now + REDIAL_FIRST) };
                 events.push(Event::Closed(why));
             }
         }
@@ -186,23 +196,19 @@ impl Link {
     fn step(&mut self, line: Line, now: Instant, events: &mut Vec<Event>) -> Result<Line, String> {
         match line {
             Line::Down { redial_at } if now < redial_at => Ok(Line::Down { redial_at }),
-            Line::Down { .. } => self.dial(),
-            Line::Dialling(answer) => {
-                let taken = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-                match taken {
-                    None => Ok(Line::Dialling(answer)),
-                    Some(Err(error)) => Err(format!("dial {}: {error}", self.address.authority)),
-                    Some(Ok(stream)) => {
-                        let begun =
-                            client_with_config(self.address.link_url.as_str(), stream, Some(limits()));
-                        self.shaken(begun, now + self.patience, events)
-                    }
+            Line::Down { .. } => self.dial(now),
+            Line::Dialling(dial) => match dial.turn(now) {
+                Ok(None) => Ok(Line::Dialling(dial)),
+                Err(error) => Err(format!("dial {}: {error}", self.address.authority)),
+                Ok(Some(stream)) => {
+                    let begun = client_with_config(self.address.link_url.as_str(), stream, Some(limits()));
+                    self.shaken(begun, now, now + self.patience, events)
                 }
-            }
+            },
             Line::Shaking { give_up_at, .. } if now >= give_up_at => {
                 Err("the collector did not answer the handshake".into())
             }
-            Line::Shaking { middle, give_up_at } => self.shaken(middle.handshake(), give_up_at, events),
+            Line::Shaking { middle, give_up_at } => self.shaken(middle.handshake(), now, give_up_at, events),
             Line::Open(mut open) => {
                 self.advance(&mut open, now, events)?;
                 Ok(Line::Open(open))
@@ -216,6 +222,7 @@ impl Link {
             (WebSocket<TcpStream>, tungstenite::handshake::client::Response),
             HandshakeError<ClientHandshake<TcpStream>>,
         >,
+        now: Instant,
         give_up_at: Instant,
         events: &mut Vec<Event>,
     ) -> Result<Line, String> {
@@ -224,6 +231,7 @@ impl Link {
                 events.push(Event::Opened);
                 Ok(Line::Open(Box::new(Open {
                     socket,
+                    since: now,
                     awaiting: VecDeque::new(),
                     write_pending: false,
                     read_again: true,
@@ -237,7 +245,8 @@ impl Link {
     }
 
     /// Writes what waits, reads what came, and counts the time of the oldest message without a receipt.
-    /// Reading comes first: after a pause of this process the receipts lie ready.
+    /// Reading comes first: after a pause of this process the receipts lie ready. What a frame brought is
+    /// settled before the next one is read, so that no collector decides how much is kept here at once.
     fn advance(&mut self, open: &mut Open, now: Instant, events: &mut Vec<Event>) -> Result<(), String> {
         if open.write_pending {
             match open.socket.flush() {
@@ -248,9 +257,12 @@ impl Link {
         }
         open.read_again = true;
         for _ in 0..READS_PER_TURN {
+            if !events.is_empty() {
+                break;
+            }
             match open.socket.read() {
                 Ok(Message::Text(text)) => match serde_json::from_str(text.as_str()) {
-                    Ok(Frame::Receipt(receipt)) => self.receipt(open, &receipt, events)?,
+                    Ok(Frame::Receipt(receipt)) => self.receipt(open, &receipt, now, events)?,
                     Ok(Frame::Bye(bye)) => events.push(Event::Bye(bye)),
                     Ok(Frame::Stop(request)) => events.push(Event::Asked(Asking::Stop, request)),
                     Ok(Frame::Pause(request)) => events.push(Event::Asked(Asking::Pause, request)),
@@ -275,40 +287,43 @@ impl Link {
         }
     }
 
-    fn receipt(&mut self, open: &mut Open, receipt: &Receipt, events: &mut Vec<Event>) -> Result<(), String> {
+    /// Of a receipt counts what it says of the message it answers, and no more.
+    fn receipt(
+        &mut self,
+        open: &mut Open,
+        receipt: &Receipt,
+        now: Instant,
+        events: &mut Vec<Event>,
+    ) -> Result<(), String> {
         let Some(sent) = open.awaiting.pop_front() else { return Ok(()) };
-        if receipt.accepted > 0 {
+        // A link that breaks again and again right after its first receipt has come to nothing: each dial of it
+        // must wait as long as one that nobody answers.
+        if receipt.accepted > 0 && now.saturating_duration_since(open.since) >= self.redial_max {
             self.failures = 0;
         }
-        events.extend(receipt.acks.iter().map(|ack| Event::Acked(ack.id(), ack.durable)));
-        for rejected in &receipt.rejected {
+        let items = sent.ids.len();
+        let acks = receipt.acks.iter().filter(|ack| sent.ids.contains(&ack.id()));
+        events.extend(acks.take(items).map(|ack| Event::Acked(ack.id(), ack.durable)));
+        for rejected in receipt.rejected.iter().take(items) {
             let code = Code::ALL.iter().find(|code| code.as_str() == rejected.code);
             if code.is_some_and(|code| code.status() >= 500) {
                 // Not taken now, to be sent again later: that is what a new link does, after its pause.
                 return Err(format!("the collector cannot take facts now ({})", rejected.code));
             }
             if let Some(id) = sent.ids.get(rejected.index) {
-                events.push(Event::Refused(*id, format!("{}: {}", rejected.code, rejected.message)));
+                let why = format!("{}: {}", rejected.code, rejected.message);
+                events.push(Event::Refused(*id, crate::wait::bounded(&why)));
             }
         }
         Ok(())
     }
 
-    fn dial(&self) -> Result<Line, String> {
-        let answer = Arc::new(Answer::default());
-        let theirs = Arc::clone(&answer);
-        let authority = self.address.authority.clone();
-        let bell = Arc::clone(&self.bell);
+    fn dial(&mut self, now: Instant) -> Result<Line, String> {
+        self.dialled_at = now;
         let limit = self.patience.min(self.redial_max.max(REDIAL_HURRIED));
-        std::thread::Builder::new()
-            .name("lastbeat-dial".into())
-            .spawn(move || {
-                let dialled = connect(&authority, limit);
-                *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(dialled);
-                bell.ring();
-            })
-            .map(|_| Line::Dialling(answer))
-            .map_err(|error| format!("no thread to dial on: {error}"))
+        Dial::begin(&self.address.authority, limit, &self.bell, now)
+            .map(Line::Dialling)
+            .map_err(|error| format!("dial {}: {error}", self.address.authority))
     }
 
     fn pause(&mut self) -> Duration {
@@ -316,25 +331,6 @@ impl Link {
         self.failures = failures.saturating_add(1);
         crate::backoff::pause(REDIAL_FIRST, self.redial_max, failures)
     }
-}
-
-fn connect(authority: &str, limit: Duration) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in authority.to_socket_addrs()?.take(ADDRESSES_MAX) {
-        match TcpStream::connect_timeout(&address, limit) {
-            // A dial to a free port of this host can meet itself; that is no collector.
-            Ok(stream) if stream.local_addr()? == stream.peer_addr()? => {
-                last = io::ErrorKind::ConnectionRefused.into();
-            }
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                stream.set_nonblocking(true)?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 fn would_block(error: &tungstenite::Error) -> bool {

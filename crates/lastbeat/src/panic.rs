@@ -1,12 +1,14 @@
 //! The panic hook: tells of a panic and goes on to whatever hook was there before.
 //!
 //! A hook cannot know whether the panic will be caught, so it says only that there was one. Whether the run
-//! came down is told by its final heartbeat, its exit or its silence.
+//! came down is told by its final heartbeat, its exit or its silence. Where panics abort nothing is caught and no
+//! guard runs afterwards: there the hook says the final heartbeat itself.
 
 use std::panic::PanicHookInfo;
 use std::sync::{Arc, Mutex, Once, PoisonError, TryLockError, Weak};
+use std::time::Instant;
 
-use lastbeat_wire::signal::{Panic, Signal};
+use lastbeat_wire::signal::{ClassHint, Final, Panic, Signal};
 
 use crate::courier::THREAD_NAME;
 use crate::inner::Inner;
@@ -58,14 +60,37 @@ fn tell(info: &PanicHookInfo<'_>) {
         Err(TryLockError::Poisoned(left)) => alive(&left.into_inner()),
         Err(TryLockError::WouldBlock) => return,
     };
-    for run in voices {
-        // Told by the host's own hook and log too; here it has its place in the trace of the run.
-        crate::events::panicked(&run.span, &message, location.as_deref());
-        let panic = Panic { message: message.clone(), location: location.clone() };
-        run.courier.say_from_hook(Signal::Panic(panic));
-        // No guard will run after this: what is to be told must be told now.
-        if cfg!(panic = "abort") {
-            let _ = run.courier.flush(run.flush_budget);
+    let told: Vec<&Arc<Inner>> =
+        voices.iter().filter(|run| tell_one(run, &message, location.as_deref())).collect();
+    if cfg!(panic = "abort") {
+        last_words(&told);
+    }
+}
+
+fn tell_one(run: &Arc<Inner>, message: &str, location: Option<&str>) -> bool {
+    if run.courier.is_forked() {
+        return false;
+    }
+    let (message, location) = (message.to_owned(), location.map(str::to_owned));
+    let (weak, said, place) = (Arc::downgrade(run), message.clone(), location.clone());
+    // Told by the host's own hook and log too; in the trace of the run it has its place. Not from here: what panicked
+    // may be the host's log itself, and a second panic inside of a hook aborts the process.
+    let aside = move || {
+        if let Some(run) = weak.upgrade() {
+            crate::events::panicked(&run.span, &said, place.as_deref());
         }
+    };
+    run.courier.say_from_hook(Signal::Panic(Panic { message, location }), Box::new(aside))
+}
+
+/// Says and delivers, or spools, that these runs crashed; all of them within one flush budget.
+fn last_words(runs: &[&Arc<Inner>]) {
+    let hint = Some(ClassHint::Crashed);
+    for run in runs {
+        run.say(Signal::Final(Final { class_hint: hint, ..Final::default() }));
+    }
+    let began = Instant::now();
+    for run in runs {
+        let _ = run.courier.flush(run.flush_budget.saturating_sub(began.elapsed()));
     }
 }

@@ -1,6 +1,7 @@
 //! The round of the courier's thread: turn the link, settle what it brought, send, spool, sleep.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,9 +19,13 @@ const MESSAGE_MAX_BYTES: usize = 64 * 1024;
 /// The longest sleep, for no reason but to have a limit.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
+/// How often the host's code may panic on the thread before it is given up.
+const PANICS_MAX: u32 = 64;
+
 /// What the thread has in hands.
 pub(crate) struct Round {
     shared: Arc<Shared>,
+    identity: Identity,
     link: Link,
     sleeper: Sleeper,
     spool_dir: PathBuf,
@@ -41,7 +46,13 @@ struct Spooled {
 /// Files of earlier runs of this worker, delivered one after the other once our own facts are sent.
 #[derive(Default)]
 struct Errand {
-    files: VecDeque<Leftover>,
+    paths: VecDeque<PathBuf>,
+    at_hand: Option<AtHand>,
+}
+
+/// The file that is being delivered.
+struct AtHand {
+    file: Leftover,
     read_ms: u64,
     next: usize,
     pending: BTreeSet<FactId>,
@@ -49,8 +60,10 @@ struct Errand {
 
 impl Round {
     pub(crate) fn new(shared: Arc<Shared>, link: Link, sleeper: Sleeper, spool_dir: PathBuf) -> Self {
+        let identity = shared.lock().outbox.identity().clone();
         Self {
             shared,
+            identity,
             link,
             sleeper,
             spool_dir,
@@ -61,18 +74,41 @@ impl Round {
     }
 
     /// Goes round until the courier quits.
+    ///
+    /// What it tells goes to the host's log, and what it obeys is the host's code too: a panic in either costs the
+    /// link that was open and not the thread, for a worker that falls silent over its log would be taken for dead.
     pub(crate) fn run(mut self) {
+        let mut panics = 0;
         loop {
-            let events = self.link.turn(Instant::now());
-            if self.settle(events) {
-                break;
+            match std::panic::catch_unwind(AssertUnwindSafe(|| self.go_once())) {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(payload) => {
+                    panics += 1;
+                    if panics == PANICS_MAX {
+                        std::panic::resume_unwind(payload);
+                    }
+                    self.errand = Errand::default();
+                    self.link.break_off(Instant::now());
+                }
             }
-            self.send();
-            self.see_to_flush();
-            let sleep = self.sleep_for();
-            self.sleeper.sleep(self.link.watched(), sleep);
         }
         self.link.close();
+    }
+
+    /// One round; says whether it was the last.
+    fn go_once(&mut self) -> bool {
+        let events = self.link.turn(Instant::now());
+        if self.settle(events) {
+            return true;
+        }
+        let asides = std::mem::take(&mut self.shared.lock().asides);
+        asides.into_iter().for_each(|aside| aside());
+        self.send();
+        self.see_to_flush();
+        let sleep = self.sleep_for();
+        self.sleeper.sleep(self.link.watched(), sleep);
+        false
     }
 
     /// Applies what the link brought; says whether to quit.
@@ -87,16 +123,12 @@ impl Round {
                     if let Some(beat) = &mut state.beat {
                         beat.next = Instant::now();
                     }
-                    let identity = state.outbox.identity().clone();
                     drop(state);
-                    self.errand = Errand::begin(&self.spool_dir, &identity);
+                    self.errand = Errand::begin(&self.spool_dir, &self.identity);
                 }
                 Event::Acked(id, durable) => {
-                    let mut state = self.shared.lock();
-                    state.outbox.acked(id, durable);
-                    let own = state.outbox.identity();
-                    let is_own = (own.run_id, own.source) == (id.run_id, id.source);
-                    drop(state);
+                    self.shared.lock().outbox.acked(id, durable);
+                    let is_own = (self.identity.run_id, self.identity.source) == (id.run_id, id.source);
                     if let Some(spooled) = self.spooled.as_mut().filter(|_| durable && is_own) {
                         spooled.unsafe_seqs.remove(&id.seq);
                     }
@@ -115,15 +147,14 @@ impl Round {
                     );
                 }
                 Event::Asked(asking, request) => {
-                    let state = self.shared.lock();
-                    let obey =
-                        state.obey.clone().filter(|_| state.outbox.identity().run_id == request.run_id);
-                    drop(state);
+                    let obey = self.shared.lock().obey.clone();
+                    let obey = obey.filter(|_| self.identity.run_id == request.run_id);
                     // Without the lock: whoever obeys says so through the outbox.
                     match obey {
                         Some(obey) => obey(asking, request),
+                        // Not a warning: a collector that asks on and on must not fill the host's log.
                         None => crate::events::quietly(
-                            || tracing::warn!(?asking, run = %request.run_id, "nobody here takes this request"),
+                            || tracing::debug!(?asking, run = %request.run_id, "nobody here takes this request"),
                         ),
                     }
                 }
@@ -143,6 +174,7 @@ impl Round {
         }
         let now = Instant::now();
         self.look_for_leftovers();
+        self.errand.take_up_next(&self.identity);
         let held_back = self.leftovers_first && !self.errand.is_done();
         let mut state = self.shared.lock();
         let facts =
@@ -171,12 +203,9 @@ impl Round {
 
     /// Looks into the spool once more when what lies there is to go first.
     fn look_for_leftovers(&mut self) {
-        let state = self.shared.lock();
-        if state.leftovers_first && !self.leftovers_first {
-            let identity = state.outbox.identity().clone();
-            drop(state);
+        if !self.leftovers_first && self.shared.lock().leftovers_first {
             self.leftovers_first = true;
-            self.errand = Errand::begin(&self.spool_dir, &identity);
+            self.errand = Errand::begin(&self.spool_dir, &self.identity);
         }
     }
 
@@ -246,22 +275,54 @@ impl Round {
 
 impl Errand {
     fn begin(dir: &Path, identity: &Identity) -> Self {
-        let read_ms = boottime_ms();
-        let files = spool::leftovers(dir, identity, &spool_instant()).into();
-        Self { files, read_ms, next: 0, pending: BTreeSet::new() }
+        Self { paths: spool::leftovers(dir, identity, &spool_instant()), at_hand: None }
     }
 
     /// All files are delivered, or left to others.
     fn is_done(&self) -> bool {
-        self.files.is_empty()
+        self.at_hand.is_none() && self.paths.is_empty()
     }
 
-    /// The next part of the file at hand; the next file only when this one is safe.
+    /// Reads the next file, when the one before is safe. One that is not to be delivered after all is passed over.
+    fn take_up_next(&mut self, identity: &Identity) {
+        while self.at_hand.is_none() {
+            let Some(path) = self.paths.pop_front() else { return };
+            self.at_hand = Leftover::read(path, identity, &spool_instant()).map(|file| AtHand {
+                file,
+                read_ms: boottime_ms(),
+                next: 0,
+                pending: BTreeSet::new(),
+            });
+        }
+    }
+
+    /// The next part of the file at hand.
     fn next_message(&mut self) -> Option<(Vec<FactId>, String)> {
-        let file = self.files.front()?;
+        self.at_hand.as_mut()?.next_message()
+    }
+
+    fn acked(&mut self, id: FactId, durable: bool) {
+        if let Some(at_hand) = self.at_hand.as_mut().filter(|_| durable)
+            && at_hand.pending.remove(&id)
+            && at_hand.pending.is_empty()
+            && at_hand.next == at_hand.file.envelopes.len()
+        {
+            at_hand.file.remove();
+            self.at_hand = None;
+        }
+    }
+
+    /// The file stays for whoever can tell a person; the next one gets its turn.
+    fn refused(&mut self, id: FactId) {
+        self.at_hand.take_if(|at_hand| at_hand.pending.contains(&id));
+    }
+}
+
+impl AtHand {
+    fn next_message(&mut self) -> Option<(Vec<FactId>, String)> {
         let waited_ms = boottime_ms().saturating_sub(self.read_ms);
         let (mut ids, mut texts, mut bytes) = (Vec::new(), Vec::new(), 0);
-        for envelope in &file.envelopes[self.next..] {
+        for envelope in &self.file.envelopes[self.next..] {
             let aged = Envelope { age_ms: envelope.age_ms.saturating_add(waited_ms), ..envelope.clone() };
             let text = serde_json::to_string(&aged).ok()?;
             if !ids.is_empty() && bytes + text.len() > MESSAGE_MAX_BYTES {
@@ -274,26 +335,5 @@ impl Errand {
         self.next += ids.len();
         self.pending.extend(&ids);
         (!ids.is_empty()).then(|| (ids, format!("[{}]", texts.join(","))))
-    }
-
-    fn acked(&mut self, id: FactId, durable: bool) {
-        if !durable || !self.pending.remove(&id) || !self.pending.is_empty() {
-            return;
-        }
-        if self.files.front().is_some_and(|file| self.next == file.envelopes.len()) {
-            if let Some(file) = self.files.pop_front() {
-                file.remove();
-            }
-            self.next = 0;
-        }
-    }
-
-    /// The file stays for whoever can tell a person; the next one gets its turn.
-    fn refused(&mut self, id: FactId) {
-        if self.pending.contains(&id) {
-            self.pending.clear();
-            self.files.pop_front();
-            self.next = 0;
-        }
     }
 }

@@ -3,6 +3,7 @@
 //! It runs on a thread of its own, so that a step that blocks the host's runtime cannot stop the clock: the
 //! deadline holds, and the final heartbeat says what did not.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,11 +21,23 @@ use crate::summary::Summary;
 /// How long agents are waited for before the steps run, before scaling: a step often needs them gone, but
 /// one that ignores its token must not eat the time of all steps.
 const AGENTS_FIRST: Duration = Duration::from_secs(5);
+/// The most rows of steps kept with all their texts, and the longest text of an error in those after them.
+const WHOLE_ROWS_MAX: usize = 32;
+const ERROR_MAX_BYTES: usize = 80;
 /// How long tasks that were told to end are waited for before they are counted as untracked.
 const LAST_TASKS: Duration = Duration::from_millis(20);
 
 /// Does the stop that was asked. Returns when the final heartbeat is delivered or spooled.
 pub(crate) fn run(run: &Arc<Inner>, plan: Plan) {
+    // What is told on the way goes to the host's log. One that panics costs the account of the cleanup, and not the
+    // word that the run has ended: after a final that was said already this one says nothing.
+    if std::panic::catch_unwind(AssertUnwindSafe(|| stop(run, plan))).is_err() {
+        let cause = run.stop.first().map(|(cause, _)| cause);
+        let _ = say_final(run, cause.as_ref(), None, run.deadline.flush);
+    }
+}
+
+fn stop(run: &Arc<Inner>, plan: Plan) {
     let Some((cause, asked_at)) = run.stop.first() else { return };
     let span = events::stop_span(&run.span, &cause, run.deadline.stop);
     let (steps, agents_first) = plan.into_parts();
@@ -65,9 +78,14 @@ pub(crate) fn run(run: &Arc<Inner>, plan: Plan) {
 }
 
 fn do_step(run: &Arc<Inner>, step: &Planned, stop: &Span, cleanup: &mut Cleanup) {
-    let done = crate::step::run(run, step, stop);
+    let mut done = crate::step::run(run, step, stop);
     cleanup.items_flushed += done.flushed;
     cleanup.items_dropped += done.dropped;
+    // Each row has been told whole by now; the final and the summary hold no more than a guest may.
+    if cleanup.steps.len() >= WHOLE_ROWS_MAX {
+        done.row.failed_items.clear();
+        done.row.error = done.row.error.map(|text| crate::sender::cut(&text, ERROR_MAX_BYTES).to_owned());
+    }
     cleanup.steps.push(done.row);
 }
 

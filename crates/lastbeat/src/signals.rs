@@ -44,6 +44,10 @@ pub(crate) struct Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
+        // In a forked child nobody listens, and the pulse may be locked for ever, by a thread that is not there.
+        if self.run.courier.is_forked() {
+            return;
+        }
         self.closed.store(true, Ordering::SeqCst);
         self.closer.close();
         self.run.pulse.ring();

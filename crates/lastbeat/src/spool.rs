@@ -3,11 +3,14 @@
 //! Written whole beside its place, synced, renamed, and the directory synced; removed only when every
 //! fact in it was acknowledged durable. The form of a file is the wire crate's.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::hash::{DefaultHasher, Hasher as _};
+use std::io::{self, BufWriter, Read as _};
 use std::path::{Path, PathBuf};
 
-use lastbeat_wire::spool::{EXTENSION, FILE_MAX_BYTES, Instant, decode, encode, file_name};
+use lastbeat_wire::envelope::ENVELOPE_MAX_BYTES;
+use lastbeat_wire::spool::{EXTENSION, Instant, decode_lines, encode_into, file_name};
 use lastbeat_wire::{Envelope, RunId, Signal, Source};
 
 use crate::courier::Identity;
@@ -16,6 +19,11 @@ use crate::courier::Identity;
 const LEFTOVERS_MAX: usize = 16;
 /// The most entries of the directory looked at for them.
 const ENTRIES_MAX: usize = 4_096;
+/// The largest file of an earlier run that is delivered, in bytes: twice a full outbox with long texts. A larger one
+/// is left to the collector of this host or `lastbeat flush`, which are no guests in somebody's memory.
+const LEFTOVER_MAX_BYTES: u64 = 512 * 1024;
+/// What of a file is read to see whose it is: more than its header and its first fact.
+const HEAD_MAX_BYTES: u64 = 1_024 + ENVELOPE_MAX_BYTES as u64;
 
 /// Where one voice's file lies.
 pub(crate) fn path_of(dir: &Path, run_id: RunId, source: Source) -> PathBuf {
@@ -24,14 +32,14 @@ pub(crate) fn path_of(dir: &Path, run_id: RunId, source: Source) -> PathBuf {
 
 /// Writes the file; when this returns, it survives a power cut.
 pub(crate) fn write(path: &Path, now: &Instant, envelopes: &[Envelope]) -> io::Result<()> {
-    let bytes = encode(now, envelopes).map_err(|refusal| io::Error::other(refusal.to_string()))?;
     let dir = path.parent().ok_or_else(|| io::Error::other("a spool file has a directory"))?;
     create_dir(dir)?;
     // The pid keeps two processes apart that speak of one run, client and witness.
     let beside = path.with_extension(format!("{}.tmp", std::process::id()));
-    let written = create_private(&beside).and_then(|mut file| {
-        file.write_all(&bytes)?;
-        file.sync_all()
+    let written = create_private(&beside).and_then(|file| {
+        let mut out = BufWriter::new(file);
+        encode_into(&mut out, now, envelopes)?;
+        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
     });
     if let Err(error) = written.and_then(|()| fs::rename(&beside, path)) {
         drop(fs::remove_file(&beside));
@@ -54,53 +62,80 @@ pub(crate) fn remove(path: &Path) {
 /// A file of an earlier run of the same worker.
 #[derive(Debug)]
 pub(crate) struct Leftover {
-    pub(crate) path: PathBuf,
+    path: PathBuf,
     pub(crate) envelopes: Vec<Envelope>,
-    bytes: Vec<u8>,
+    digest: u64,
 }
 
 impl Leftover {
+    /// Reads one of [`leftovers`]. None when it is not to be delivered: a file with a damaged line is left alone,
+    /// the collector of this host or `lastbeat flush` will report it.
+    pub(crate) fn read(path: PathBuf, identity: &Identity, now: &Instant) -> Option<Self> {
+        let bytes = read_up_to(&path, LEFTOVER_MAX_BYTES + 1)?;
+        if bytes.len() as u64 > LEFTOVER_MAX_BYTES {
+            return None;
+        }
+        let read = decode_lines(&bytes, now).ok()?;
+        let envelopes: Vec<Envelope> =
+            read.map(|line| line.map(|read| read.envelope)).collect::<Result<_, _>>().ok()?;
+        // Without an ending it could be of a run that lives, and its facts would look like a sign of life.
+        let tells_an_ending =
+            envelopes.iter().any(|envelope| matches!(envelope.signal, Signal::Final(_) | Signal::Exit(_)));
+        let is_theirs = envelopes.iter().all(|envelope| is_earlier(envelope, identity));
+        (is_theirs && tells_an_ending).then(|| Self { path, envelopes, digest: digest(&bytes) })
+    }
+
     /// Removes the file, unless its run has written it anew meanwhile.
     pub(crate) fn remove(&self) {
-        if fs::read(&self.path).is_ok_and(|bytes| bytes == self.bytes) {
+        let bytes = read_up_to(&self.path, LEFTOVER_MAX_BYTES + 1);
+        if bytes.is_some_and(|bytes| digest(&bytes) == self.digest) {
             remove(&self.path);
         }
     }
 }
 
-/// Finds what earlier runs of this worker could not deliver. A file with a damaged line is left alone:
-/// the collector of this host or `lastbeat flush` will report it.
-pub(crate) fn leftovers(dir: &Path, identity: &Identity, now: &Instant) -> Vec<Leftover> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+/// Finds what earlier runs of this worker left, by the first fact of each file; the files are read one by one when
+/// their turn comes, since all of them at once would be a lot for a guest.
+pub(crate) fn leftovers(dir: &Path, identity: &Identity, now: &Instant) -> VecDeque<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else { return VecDeque::new() };
     entries
         .take(ENTRIES_MAX)
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == EXTENSION))
-        .filter_map(|path| leftover(path, identity, now))
+        .filter(|path| first_fact(path, now).is_some_and(|first| is_earlier(&first, identity)))
         .take(LEFTOVERS_MAX)
         .collect()
 }
 
-fn leftover(path: PathBuf, identity: &Identity, now: &Instant) -> Option<Leftover> {
-    let metadata = fs::metadata(&path).ok()?;
+fn first_fact(path: &Path, now: &Instant) -> Option<Envelope> {
+    let head = read_up_to(path, HEAD_MAX_BYTES)?;
+    let mut lines = head.split_inclusive(|byte| *byte == b'\n');
+    let length = lines.next()?.len() + lines.next()?.len();
+    Some(decode_lines(&head[..length], now).ok()?.next()?.ok()?.envelope)
+}
+
+fn is_earlier(envelope: &Envelope, identity: &Identity) -> bool {
+    envelope.service == identity.service
+        && envelope.worker == identity.worker
+        && (envelope.run_id, envelope.source) != (identity.run_id, identity.source)
+}
+
+fn read_up_to(path: &Path, max_bytes: u64) -> Option<Vec<u8>> {
     // A pipe by such a name would be waited for until somebody writes into it.
-    if !metadata.is_file() || usize::try_from(metadata.len()).ok()? > FILE_MAX_BYTES {
+    let metadata = fs::metadata(path).ok()?;
+    if !metadata.is_file() {
         return None;
     }
-    let bytes = fs::read(&path).ok()?;
-    let read = decode(&bytes, now).ok()?;
-    let envelopes: Vec<Envelope> =
-        read.into_iter().map(|line| line.map(|read| read.envelope)).collect::<Result<_, _>>().ok()?;
-    let is_earlier = envelopes.iter().all(|envelope| {
-        envelope.service == identity.service
-            && envelope.worker == identity.worker
-            && (envelope.run_id, envelope.source) != (identity.run_id, identity.source)
-    });
-    // Without an ending it could be of a run that lives, and its facts would look like a sign of life.
-    let tells_an_ending =
-        envelopes.iter().any(|envelope| matches!(envelope.signal, Signal::Final(_) | Signal::Exit(_)));
-    (is_earlier && tells_an_ending).then_some(Leftover { path, envelopes, bytes })
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(max_bytes)).ok()? + 1);
+    File::open(path).ok()?.take(max_bytes).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+fn digest(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 fn create_dir(dir: &Path) -> io::Result<()> {
@@ -133,6 +168,8 @@ fn sync_dir(_dir: &Path) -> io::Result<()> {
 mod tests {
     use lastbeat_wire::signal::Final;
     use lastbeat_wire::{Name, Refusal};
+
+    use lastbeat_wire::spool::decode;
 
     use super::*;
     use crate::outbox::Outbox;
@@ -188,11 +225,12 @@ mod tests {
         fs::write(dir.path().join("torn.spool"), b"00000000 {}").expect("it is written");
         let found = leftovers(dir.path(), &identity(8), &at(2_500));
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].envelopes[0].run_id, RunId::from_u128(7));
+        let leftover = Leftover::read(found[0].clone(), &identity(8), &at(2_500)).expect("a whole file");
+        assert_eq!(leftover.envelopes[0].run_id, RunId::from_u128(7));
 
-        write(&found[0].path, &at(9_000), &final_of(7)).expect("its run writes anew");
-        found[0].remove();
-        assert!(found[0].path.exists(), "what came since is not thrown away");
+        write(&found[0], &at(9_000), &final_of(7)).expect("its run writes anew");
+        leftover.remove();
+        assert!(found[0].exists(), "what came since is not thrown away");
         let stranger = Identity { worker: Name::new("other").expect("a name"), ..identity(9) };
         assert!(leftovers(dir.path(), &stranger, &at(2_500)).is_empty());
     }
@@ -210,6 +248,19 @@ mod tests {
         // Whoever opens its other end lets the one who waits go.
         drop(fs::OpenOptions::new().read(true).write(true).open(&pipe));
         assert_eq!(found, Ok(0));
+    }
+
+    #[test]
+    fn an_earlier_runs_file_that_would_fill_a_guests_memory_is_left_to_others() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = path_of(dir.path(), RunId::from_u128(7), Source::Own);
+        let envelope = final_of(7).remove(0);
+        let many: Vec<Envelope> = (1..6_000).map(|seq| Envelope { seq, ..envelope.clone() }).collect();
+        write(&path, &at(1_500), &many).expect("it is written");
+        assert!(fs::metadata(&path).expect("it is there").len() > LEFTOVER_MAX_BYTES);
+        let found = leftovers(dir.path(), &identity(8), &at(2_500));
+        assert_eq!(found.len(), 1);
+        assert!(Leftover::read(found[0].clone(), &identity(8), &at(2_500)).is_none());
     }
 
     #[test]

@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
@@ -26,7 +28,11 @@ use super::{door, operator, translate};
 use crate::access;
 use crate::error::Refused;
 use crate::keeper::inbox;
+use crate::snapshot::Published;
 use crate::views::AppState;
+
+/// How long the keeper may take to show what it knows.
+const SHOWN_WITHIN: Duration = Duration::from_secs(1);
 
 /// The routes.
 pub(crate) fn routes() -> Router<AppState> {
@@ -96,7 +102,7 @@ async fn ask(
         return Err(inbox::stopping().into());
     }
 
-    let published = state.now();
+    let published = newest(&state).await;
     let known = published.snapshot.roster.worker(service.as_str(), worker.as_str());
     let run = known.ok_or_else(operator::no_worker)?.live_run();
     let run =
@@ -111,6 +117,16 @@ async fn ask(
     info!(%service, %worker, run = %run_id, ?who, ?why, force, "a run is asked to {}", wish.as_str());
     let asked = AskedReport { run_id, at: published.at(published.now) };
     Ok((StatusCode::ACCEPTED, Json(asked)).into_response())
+}
+
+/// What is known now: a run that was acknowledged a moment ago can be asked. A keeper that hangs in a commit must not
+/// keep anybody from stopping a worker, so what was shown last has to do then.
+async fn newest(state: &AppState) -> Published {
+    if let Ok(seen) = state.inbox.show() {
+        // Either way it is as new as it can be had.
+        let _ = tokio::time::timeout(SHOWN_WITHIN, seen).await;
+    }
+    state.now()
 }
 
 fn asked(wish: Wish, body: &[u8]) -> Result<Asked, Refusal> {

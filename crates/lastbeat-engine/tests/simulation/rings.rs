@@ -139,8 +139,7 @@ impl Oracle<'_> {
         let due = deed.ended + within;
         let by =
             self.after_absences(due, silence(deed)).max(heard).max(self.exit_heard(deed).unwrap_or_default());
-        // Whose witness was killed is waited for as long as a witness that dials again.
-        let by = deed.orphaned.map_or(by, |_| by.max(self.after_absences(heard + LINK, silence(deed))));
+        let by = self.with_a_killed_witness(deed, heard, by);
         // Somebody came back: in time, or so late or so long ago that it is an affair of the past.
         let ready = self.successors(deed).filter_map(|next| next.ready).min();
         let back = ready.is_some_and(|ready| ready <= due + SLACK || ready <= by + SLACK);
@@ -150,6 +149,11 @@ impl Oracle<'_> {
             .iter()
             .any(|it| it.slots.contains(&deed.slot) && it.from <= by && it.to + STEADY >= deed.ended);
         (!back && !in_window && by + SLACK < self.told.until).then_some(by + SLACK)
+    }
+
+    /// Whose witness was killed is waited for as long as a witness that dials again.
+    fn with_a_killed_witness(&self, deed: &Deed, heard: u64, by: u64) -> u64 {
+        deed.orphaned.map_or(by, |_| by.max(self.after_absences(heard + LINK, silence(deed))))
     }
 
     /// I2: who is stopped inside an announced restart is back when that ends (M8), or somebody is woken.
@@ -163,7 +167,8 @@ impl Oracle<'_> {
         let alone = of_slot().filter(|it| it.from <= window.to + STEADY && it.to >= deed.ended).count() == 1;
         let heard = self.exit_heard(deed).or(deed.final_heard)?;
         let due = window.to.max(deed.ended + self.promised(deed).unwrap_or_default());
-        let by = self.after_absences(due, silence(deed)).max(heard) + SLACK;
+        let by = self.after_absences(due, silence(deed)).max(heard);
+        let by = self.with_a_killed_witness(deed, heard, by) + SLACK;
         let back = self.successors(deed).any(|next| next.ready.is_some_and(|ready| ready <= by));
         let mut own = self.rings.get(&deed.slot).into_iter().flatten();
         let rang = own.any(|ring| ring.name == "LastbeatRestartOverdue" && ring.open_within(due, by));

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use lastbeat_wire::Name;
 use lastbeat_wire::signal::{self, AgentEnd, AgentState, Signal};
+use tokio_util::sync::CancellationToken;
 
 use super::{Agent, AgentHandle};
 use crate::BoxError;
@@ -47,7 +48,13 @@ struct EndGuard {
 
 impl EndGuard {
     fn begin(run: &Arc<Inner>, owner: Option<Agent>, name: &str) -> Self {
-        let agent = Agent::new(run, usable_name(name), owner);
+        let name = usable_name(name);
+        // In a forked child anything shared may be locked for ever, by a thread that is not there.
+        if run.courier.is_forked() {
+            let agent = Agent::of(Arc::downgrade(run), name, None, CancellationToken::new());
+            return Self { run: Arc::clone(run), agent, key: None, reported: false };
+        }
+        let agent = Agent::new(run, name, owner);
         let key = run.agents.add(&agent);
         agent.shared.is_tracked.store(key.is_some(), Ordering::Relaxed);
         agent.tell(AgentState::Running);
@@ -65,6 +72,13 @@ impl EndGuard {
     fn report(&mut self, outcome: Outcome) {
         self.reported = true;
         let shared = &self.agent.shared;
+        // An agent that forked ends twice; in the child it ends for nobody.
+        if self.run.courier.is_forked() {
+            shared.finished.store(true, Ordering::Release);
+            // Not freed: that would take locks that a thread may hold that is not there.
+            std::mem::forget((Arc::clone(&self.run), self.agent.clone()));
+            return;
+        }
         let told = if self.run.stop.is_asked() || self.agent.is_called_off() {
             Told::Expected
         } else if shared.abort.is_cancelled() {
@@ -76,7 +90,10 @@ impl EndGuard {
         shared.finished.store(true, Ordering::Release);
         // What it started ends with it.
         shared.token.cancel();
-        events::agent_ended(&self.run.span, &shared.name, end, error.as_deref());
+        // Whoever is still alive at the final heartbeat was told to be abandoned; its end comes too late to be news.
+        if !self.run.is_told() {
+            events::agent_ended(&self.run.span, &shared.name, end, error.as_deref());
+        }
         if self.key.is_some() {
             self.run.say(ended(shared.name.clone(), end, error));
         }
@@ -87,7 +104,7 @@ impl EndGuard {
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
-        if !self.reported && !self.run.courier.is_forked() {
+        if !self.reported {
             let panics = std::thread::panicking();
             self.report(if panics { Outcome::Panicked("see the panic".into()) } else { Outcome::Dropped });
         }

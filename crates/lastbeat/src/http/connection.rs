@@ -100,7 +100,7 @@ impl Connection {
         let connection = Arc::new(self);
         let ended = connection.clone().converse(line, peer, ways).await;
         if let Some(Err(error)) = &ended {
-            tracing::debug!(%peer, %error, "a connection ended early");
+            crate::events::quietly(|| tracing::debug!(%peer, %error, "a connection ended early"));
         }
         // In order: all that it was given is written out. Else the cut decides, or the client has left.
         let said = connection.said.take();

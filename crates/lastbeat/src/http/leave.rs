@@ -71,7 +71,7 @@ impl Drop for Counted {
     fn drop(&mut self) {
         let untold = || if self.leave.cut.is_cancelled() { How::Cut } else { self.otherwise };
         let how = self.said.unwrap_or_else(untold);
-        tracing::debug!(?how, "a stream has ended");
+        crate::events::quietly(|| tracing::debug!(?how, "a stream has ended"));
         self.leave.streams.end(how);
     }
 }

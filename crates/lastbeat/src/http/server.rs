@@ -169,10 +169,14 @@ impl Server {
             () = tracker.wait() => return,
             () = leave.cut.cancelled() => {}
         }
-        tracing::warn!(open = sockets.len(), "the deadline passed: what is still open is cut");
+        crate::events::quietly(|| {
+            tracing::warn!(open = sockets.len(), "the deadline passed: what is still open is cut")
+        });
         drop(cut);
         if tokio::time::timeout(CUT_MAX, tracker.wait()).await.is_err() {
-            tracing::error!(open = sockets.len(), "some of it did not end when it was cut");
+            crate::events::quietly(|| {
+                tracing::error!(open = sockets.len(), "some of it did not end when it was cut")
+            });
         }
     }
 
@@ -204,13 +208,15 @@ impl Server {
                     }
                     Err(_) => {
                         (self.on_refused)();
-                        tracing::debug!(%peer, "too many connections: one is closed unheard");
+                        crate::events::quietly(
+                            || tracing::debug!(%peer, "too many connections: one is closed unheard"),
+                        );
                     }
                 },
                 // The peer of one connection went away; the next may be there already.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    crate::events::quietly(|| tracing::warn!(%error, "cannot accept a connection"));
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

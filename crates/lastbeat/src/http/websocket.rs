@@ -90,7 +90,7 @@ where
     }
     let (code, reason) = match ended {
         Some(Err(panic)) => {
-            tracing::error!(%panic, "the handler of a WebSocket panicked");
+            crate::events::quietly(|| tracing::error!(%panic, "the handler of a WebSocket panicked"));
             (close_code::ERROR, "internal error")
         }
         Some(Ok(())) | None => (close_code::NORMAL, ""),

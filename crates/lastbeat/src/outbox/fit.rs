@@ -1,5 +1,7 @@
 //! Signals that are too long, cut to what an envelope holds.
 
+use std::io::{self, Write};
+
 use lastbeat_wire::envelope::ENVELOPE_MAX_BYTES;
 use lastbeat_wire::signal::{Final, Signal, StepOutcome};
 
@@ -11,17 +13,22 @@ const SIGNAL_MAX_BYTES: usize = ENVELOPE_MAX_BYTES - FRAME_BYTES;
 /// Brings a signal under the limit of an envelope; none when that cannot be. Only three can grow with
 /// what the host has: a final, the output's tail and what was left behind.
 pub(super) fn fit(signal: Signal) -> Option<Signal> {
-    let fits =
-        |signal: &Signal| serde_json::to_string(signal).is_ok_and(|json| json.len() <= SIGNAL_MAX_BYTES);
     if fits(&signal) {
         return Some(signal);
     }
     match signal {
-        Signal::Final(mut fin) => SHORTENINGS.iter().find_map(|shorten| {
-            shorten(&mut fin);
-            let signal = Signal::Final(fin.clone());
-            fits(&signal).then_some(signal)
-        }),
+        Signal::Final(mut fin) => {
+            for shorten in SHORTENINGS {
+                shorten(&mut fin);
+                let signal = Signal::Final(fin);
+                if fits(&signal) {
+                    return Some(signal);
+                }
+                let Signal::Final(again) = signal else { return None };
+                fin = again;
+            }
+            None
+        }
         Signal::OutputTail(mut tail) => {
             while !tail.lines.is_empty() {
                 tail.lines.remove(0);
@@ -37,6 +44,25 @@ pub(super) fn fit(signal: Signal) -> Option<Signal> {
             Some(Signal::LeftBehind(left)).filter(fits)
         }
         _ => None,
+    }
+}
+
+fn fits(signal: &Signal) -> bool {
+    let mut room = Room(SIGNAL_MAX_BYTES);
+    serde_json::to_writer(&mut room, signal).is_ok()
+}
+
+/// Takes so many bytes and keeps none of them: what is too long is not put together to find that out.
+struct Room(usize);
+
+impl Write for Room {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::WriteZero)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ use lastbeat_wire::{Code, RunId, Source};
 use serde_json::{Value, json};
 
 use crate::ingest::switchboard::{Extension, MAILBOX_MAX};
+use crate::keeper::inbox;
 use crate::trial::{Trial, envelope, request, run, start};
 
 const STOP: &str = "/v1/workers/trader/main/stop";
@@ -175,6 +176,19 @@ async fn without_an_open_link_or_with_one_that_takes_nothing_the_answer_is_a_cod
     trial.parts.bye.send_replace(Some(Bye { reason: ByeReason::Stopped, back_by: None }));
     refused(&trial, STOP, "", Code::Stopping).await;
     assert_eq!(heard(&mut link), None);
+}
+
+#[tokio::test]
+async fn a_keeper_that_hangs_keeps_nobody_from_asking() {
+    let mut trial = Trial::new().await;
+    starts(&trial, run(1), &["stop"]).await;
+    trial.until(|snapshot| !snapshot.roster.workers().is_empty()).await;
+    let mut link = link(&trial, run(1), 1);
+    // Whatever is put into this inbox is never taken out.
+    let (inbox, _mail) = inbox::inbox();
+    trial.parts.state.inbox = inbox;
+    assert_eq!(trial.order(Method::POST, STOP, "").await.0, StatusCode::ACCEPTED);
+    assert_eq!(heard(&mut link), Some(Frame::Stop(plain(run(1)))));
 }
 
 #[tokio::test]
