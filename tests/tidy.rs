@@ -15,7 +15,8 @@ const FILE_MAX_LINES: usize = 800;
 const WRITTEN: &[&str] =
     &["rs", "mjs", "js", "css", "html", "py", "toml", "yml", "yaml", "md", "json", "svg", ""];
 
-/// What each crate may import of the others, and by which dependencies it may never be joined.
+/// What each crate may import of the others, and by which dependencies it may never be joined, unless a feature that
+/// is off by default asks for them.
 const WALLS: &[(&str, &[&str], &[&str])] = &[
     ("lastbeat-wire", &[], &["tokio", "axum", "hyper", "ureq", "rusqlite"]),
     ("lastbeat-engine", &[], &["tokio", "rusqlite", "serde", "serde_json", "jiff", "uuid"]),
@@ -25,6 +26,8 @@ const WALLS: &[(&str, &[&str], &[&str])] = &[
     ("lastbeat-tests", &["lastbeat", "lastbeat-wire", "lastbeat-engine", "lastbeat-collector"], &[]),
 ];
 
+/// What a package needs, and whether everybody who takes the package gets it: in its tests alone, or behind a
+/// feature, it is not brought.
 fn packages() -> BTreeMap<String, Vec<(String, bool)>> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
@@ -38,7 +41,8 @@ fn packages() -> BTreeMap<String, Vec<(String, bool)>> {
         .iter()
         .map(|package| {
             let needs = list(&package["dependencies"]);
-            let needs = needs.iter().map(|need| (text(&need["name"]), need["kind"] != "dev"));
+            let brought = |need: &Value| need["kind"] != "dev" && need["optional"] != true;
+            let needs = needs.iter().map(|need| (text(&need["name"]), brought(need)));
             (text(&package["name"]), needs.collect())
         })
         .collect()
@@ -106,11 +110,41 @@ fn a_crate_imports_only_what_its_place_in_the_house_allows() {
     assert!(engine.is_empty(), "the engine is free of everything: {engine:?}");
 }
 
+/// All that a worker compiles which takes the client with these features, by name.
+fn compiled_with(features: &[&str]) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--package=lastbeat", "--edges=normal", "--prefix=none", "--format={p}", "--offline"])
+        .args(features)
+        .current_dir(repository())
+        .output()
+        .expect("cargo is there");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    lines.lines().filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
+}
+
+#[test]
+fn a_worker_that_serves_nothing_compiles_no_server() {
+    let (without, with) = (compiled_with(&[]), compiled_with(&["--features=axum"]));
+    for name in ["axum", "hyper", "hyper-util", "tower", "tokio-tungstenite"] {
+        assert!(with.contains(name), "{name} is not what the feature brings: {with:?}");
+        assert!(!without.contains(name), "every worker compiles {name}");
+    }
+}
+
 #[test]
 fn the_engine_has_no_clock_no_files_no_threads() {
+    // By whatever way it is named: `std::fs`, or `fs` in a group.
+    const FORBIDDEN: [&str; 8] = ["time", "fs", "env", "thread", "net", "process", "os", "io"];
     for (path, text) in code("crates/lastbeat-engine/src") {
-        for word in ["std::time::Instant", "SystemTime", "std::fs", "std::env", "std::thread", "std::net"] {
-            assert!(!text.contains(word), "{} uses {word}", path.display());
+        assert!(!text.contains("extern crate"), "{} has another name for std", path.display());
+        for named in text.split("std::").skip(1) {
+            let group = named.strip_prefix('{').map(|group| group.split('}').next().unwrap_or_default());
+            let names = group.map_or_else(|| vec![named], |group| group.split(',').collect());
+            for name in names.iter().map(|name| name.trim_start()) {
+                let first = name.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+                assert!(!FORBIDDEN.contains(&first), "{} uses std::{first}", path.display());
+            }
         }
     }
 }
@@ -233,4 +267,29 @@ fn nothing_is_left_for_later_in_the_code() {
             assert!(runs, "{} skips {name}, which no campaign runs", path.display());
         }
     }
+}
+
+#[test]
+fn every_function_that_the_client_shows_is_used_by_an_example_a_test_or_another_crate() {
+    let shown = code("crates/lastbeat/src");
+    let users: String = files()
+        .iter()
+        .filter(|path| extension(path) == "rs" && !path.starts_with("crates/lastbeat/src"))
+        .map(|path| read(path))
+        .collect();
+    let words: BTreeSet<&str> = users
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| !word.is_empty())
+        .collect();
+    let mut seen = 0;
+    for (path, text) in &shown {
+        for line in text.lines().map(str::trim_start).filter(|line| line.starts_with("pub ")) {
+            let Some((_, rest)) = line.split_once("fn ") else { continue };
+            let name =
+                rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
+            seen += 1;
+            assert!(words.contains(name), "{} shows {name}, which nobody outside of it uses", path.display());
+        }
+    }
+    assert!(seen > 40, "{seen} functions are shown");
 }

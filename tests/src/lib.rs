@@ -12,15 +12,20 @@
 
 pub mod browser;
 pub mod collector;
+pub mod exchange;
 pub mod process;
+pub mod rows;
 pub mod scenes;
+pub mod sockets;
 pub mod terminal;
 pub mod tools;
+pub mod trading;
 pub mod wait;
 pub mod worker;
 
 pub use browser::Browser;
 pub use collector::{Answer, Collector};
+pub use exchange::Exchange;
 pub use process::Process;
 pub use terminal::Terminal;
 pub use wait::until;

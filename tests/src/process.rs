@@ -270,3 +270,38 @@ pub fn descendants(pid: u32) -> Vec<u32> {
         .flat_map(|child| [vec![child], descendants(child)].concat())
         .collect()
 }
+
+/// The processes of the session that `leader` leads or led, zombies among them: what it started and left behind is
+/// still in its session when it is gone.
+///
+/// # Panics
+/// When the kernel does not list its processes.
+#[must_use]
+pub fn in_session(leader: u32) -> Vec<u32> {
+    // State, parent, group, session.
+    let is_in = |pid: &u32| stat(&format!("/proc/{pid}/stat")).nth(3) == Some(leader.to_string());
+    listed("/proc").filter(is_in).collect()
+}
+
+/// The states of the threads of a process, a letter for each: `T` is held still.
+///
+/// # Panics
+/// When it is gone.
+#[must_use]
+pub fn states(pid: u32) -> String {
+    let tasks = format!("/proc/{pid}/task");
+    listed(&tasks).filter_map(|task| stat(&format!("{tasks}/{task}/stat")).next()).collect()
+}
+
+/// The numbers in a folder of `/proc`.
+fn listed(folder: &str) -> impl Iterator<Item = u32> {
+    let listed = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    listed.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// What stands in a `stat` after the name, which may hold anything. Nothing when that one is gone.
+fn stat(path: &str) -> impl Iterator<Item = String> + use<> {
+    let stat = std::fs::read_to_string(path).unwrap_or_default();
+    let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
+    after.split_whitespace().map(str::to_owned).collect::<Vec<_>>().into_iter()
+}

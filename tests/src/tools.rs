@@ -38,7 +38,23 @@ pub fn program(name: &str) -> PathBuf {
     let path = built().join(name);
     assert!(
         path.is_file(),
-        "{} is not there: Cargo builds no other package's binary for a test; run `cargo build --workspace`",
+        "{} is not there: Cargo builds no other package's programs for a test; run `cargo build --workspace --all-targets`",
+        path.display()
+    );
+    path
+}
+
+/// An example of the client, as its users see it.
+///
+/// # Panics
+/// When it was not built.
+#[must_use]
+pub fn example(name: &str) -> PathBuf {
+    let path = built().join("examples").join(name);
+    assert!(
+        path.is_file(),
+        "{} is not there: Cargo builds no examples of another package for a test; run \
+         `cargo build --workspace --all-targets`",
         path.display()
     );
     path

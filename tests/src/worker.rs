@@ -116,6 +116,15 @@ impl Worker {
 pub fn up(line: &str) -> u32 {
     let pid = line.rsplit(' ').next().and_then(|word| word.trim().parse().ok());
     let pid: u32 = pid.unwrap_or_else(|| panic!("no pid in {line:?}"));
+    takes_term(pid);
+    pid
+}
+
+/// Waits until SIGTERM no longer ends this process by itself.
+///
+/// # Panics
+/// When it still would after [`PATIENCE`], or the process is gone.
+pub fn takes_term(pid: u32) {
     until("a handler of SIGTERM", PATIENCE, || {
         let status =
             std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|gone| gone.to_string())?;
@@ -123,7 +132,6 @@ pub fn up(line: &str) -> u32 {
         let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
         if caught >> (Signal::TERM.as_raw() - 1) & 1 == 1 { Ok(()) } else { Err(format!("{caught:x}")) }
     });
-    pid
 }
 
 /// Waits until the collector shows a worker live.

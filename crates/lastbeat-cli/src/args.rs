@@ -2,6 +2,8 @@
 //!
 //! Order everywhere: flags, then `LASTBEAT_*`, then defaults.
 
+mod ask;
+
 use std::ffi::OsString;
 #[cfg(feature = "collector")]
 use std::net::{IpAddr, SocketAddr};
@@ -10,6 +12,8 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use lastbeat_wire::{Name, RunId};
+
+pub(crate) use self::ask::{Ask, Pause, Resume, Stop};
 
 /// Where a collector listens unless told otherwise.
 #[cfg(feature = "collector")]
@@ -67,6 +71,12 @@ pub(crate) enum Verb {
     Status(Status),
     /// Tell the story of one ending: was it an error, who asked, what was cleaned up
     Explain(Explain),
+    /// Ask a worker to stop, and wait until it has
+    Stop(Stop),
+    /// Ask a worker to hold still
+    Pause(Pause),
+    /// Ask a worker that holds still to go on
+    Resume(Resume),
     /// Announce planned work: a restart, a stop, maintenance; end it, list it
     Plan(Plan),
     /// Take a worker that is gone off the list, with its alerts

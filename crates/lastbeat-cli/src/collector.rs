@@ -87,7 +87,7 @@ impl Collector {
                 // What is known is listed by a verb as well; all other hints are the collector's own.
                 let code = Code::ALL.iter().find(|code| code.as_str() == error.code);
                 let hint = match code {
-                    Some(Code::NotFound) => "lastbeat status".into(),
+                    Some(Code::NotFound | Code::NotRunning) => "lastbeat status".into(),
                     Some(Code::UnknownPlan) => "lastbeat plan list".into(),
                     _ => error.hint,
                 };

@@ -62,8 +62,7 @@ impl Colour {
 
     fn of(terminal: bool) -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-        if terminal && !refused && !dumb { Self::Ansi } else { Self::Plain }
+        if terminal && !refused && !is_dumb() { Self::Ansi } else { Self::Plain }
     }
 
     /// Text in the colour of a family.
@@ -82,6 +81,10 @@ impl Colour {
             Self::Plain => text.to_owned(),
         }
     }
+}
+
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|value| value == "dumb")
 }
 
 /// Text without control characters, so that nothing a worker said can act on the terminal.
@@ -134,6 +137,43 @@ pub(crate) fn refusal(refused: &clap::Error, help: &str) {
 /// What is wrong but stops nothing.
 pub(crate) fn warning(text: &str) {
     note(&format!("{}: {}", Colour::of_stderr().tone(Tone::Amber, "warning"), clean(text)));
+}
+
+/// One line that says what is waited for: on a terminal, and nowhere else. Dropped, it is gone.
+pub(crate) struct Progress {
+    on_terminal: bool,
+    shown: String,
+}
+
+impl Progress {
+    /// Nothing is shown yet.
+    pub(crate) fn new() -> Self {
+        // A terminal that cannot go back to the start of a line would fill with them.
+        Self { on_terminal: io::stderr().is_terminal() && !is_dumb(), shown: String::new() }
+    }
+
+    /// Shows a text instead of the one before, cut to the width of the terminal: only one line can be taken back.
+    pub(crate) fn show(&mut self, text: &str) {
+        if !self.on_terminal {
+            return;
+        }
+        let columns = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+        let columns = if columns == 0 { PARAGRAPH_PLAIN_COLUMNS } else { columns };
+        let line: String = clean(text).chars().take(columns - 1).collect();
+        if line != self.shown {
+            // A terminal that is gone has no reader to tell.
+            let _ = write!(io::stderr().lock(), "\r\u{1b}[K{line}");
+            self.shown = line;
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if !self.shown.is_empty() {
+            let _ = write!(io::stderr().lock(), "\r\u{1b}[K");
+        }
+    }
 }
 
 fn failure_text(failure: &Failure, colour: Colour) -> String {

@@ -3,7 +3,8 @@
 //! Start: journal → replay → spool directory → "away" → listen. Stop: not ready → goodbye to links and
 //! event streams → requests under way end → the keeper's last commit; all inside one deadline, then cut.
 //!
-//! Invariant: nothing is spawned anywhere else; whoever is spawned here is waited for here.
+//! Invariant: nothing is spawned anywhere else; whoever is spawned here is waited for here. Connections are spawned
+//! and waited for by the loop that the client has for every server of its users.
 
 #[cfg(test)]
 mod tests;
@@ -16,23 +17,20 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use lastbeat::http::Server;
 use lastbeat_engine::Rules;
 use lastbeat_wire::reply::{Bye, ByeReason};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::error::RunError;
-use crate::impatient::Impatient;
 use crate::ingest;
 use crate::journal::Journal;
 use crate::keeper::inbox::{self, Message};
@@ -49,8 +47,6 @@ const HEAD_MAX: Duration = Duration::from_secs(10);
 const TAKE_MAX: Duration = Duration::from_secs(10);
 /// What one connection may have waiting in a direction; 1,000 stalled readers of events hold 64 MiB.
 const BUFFER_MAX_BYTES: usize = 64 * 1024;
-/// Pause after an accept that failed: without file descriptors it would fail again at once, and spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Between "not ready" and the goodbye, times the scale: whoever asks `/readyz` twice in this time sees it, sends
 /// nobody here any more, and no request is met by a closed port meanwhile.
 const UNREADY_FOR: Duration = Duration::from_millis(500);
@@ -108,7 +104,7 @@ pub async fn run_then(
         parts.ready.send_replace(true);
         info!(%listen, collector = %state.identity.id, epoch = state.identity.epoch, "the collector watches");
         state.tracker.spawn(read_spool(config.clone(), state.clone()));
-        state.tracker.spawn(accept(listener, app(state.clone()), state.clone()));
+        state.tracker.spawn(serve(listener, app(state.clone()), state.clone(), HEAD_MAX));
         opened();
         tokio::select! {
             () = &mut shutdown => {}
@@ -126,6 +122,7 @@ pub(crate) fn app(state: AppState) -> Router {
         .merge(ingest::door::routes())
         .merge(ingest::link::routes())
         .merge(ingest::operator::routes())
+        .merge(ingest::ask::routes())
         .merge(views::api::routes())
         .merge(views::plans::routes())
         .merge(views::metrics::routes())
@@ -195,6 +192,7 @@ pub(crate) fn start(config: &Config, listen: SocketAddr) -> Result<Parts, RunErr
         listen,
         scale: config.scale,
         links: Arc::new(Semaphore::new(ingest::link::LINKS_MAX)),
+        switchboard: Arc::default(),
     };
     Ok(Parts { state, ready, bye, keeper_done })
 }
@@ -267,63 +265,24 @@ fn to_tokio(listener: std::net::TcpListener) -> io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
-async fn accept(listener: TcpListener, app: Router, state: AppState) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+/// Answers requests until the goodbye, then waits for those that are open until the cut.
+async fn serve(listener: TcpListener, app: Router, state: AppState, head_max: Duration) {
+    let counters = Arc::clone(&state.counters);
+    let server = Server::new(listener, app)
+        .connections_max(CONNECTIONS_MAX)
+        // Links have a limit of their own, which is higher: they hold less.
+        .upgraded_apart()
+        .head_max(head_max)
+        .take_max(TAKE_MAX)
+        .buffer_max_bytes(BUFFER_MAX_BYTES)
+        .on_refused(move || counters.connections_refused.bump());
+    let leave = CancellationToken::new();
     let mut bye = state.bye.clone();
-    loop {
-        let accepted = tokio::select! {
-            _ = bye.wait_for(Option::is_some) => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => match Arc::clone(&room).try_acquire_owned() {
-                Ok(place) => {
-                    let serving = serve(stream, app.clone(), state.clone(), HEAD_MAX);
-                    state.tracker.spawn(async move {
-                        serving.await;
-                        drop(place);
-                    });
-                }
-                Err(_) => {
-                    state.counters.connections_refused.bump();
-                    debug!(%peer, "too many connections: one is closed unheard");
-                }
-            },
-            // The peer of one connection went away; the next may be there already.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn serve(stream: TcpStream, app: Router, state: AppState, head_max: Duration) {
-    // Frames are small and awaited: Nagle's delay would be added to every acknowledgement.
-    let _ = stream.set_nodelay(true);
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(head_max).max_buf_size(BUFFER_MAX_BYTES);
-    let service = TowerToHyperService::new(app);
-    let mut connection = pin!(
-        builder.serve_connection(TokioIo::new(Impatient::new(stream, TAKE_MAX)), service).with_upgrades()
-    );
-    let mut bye = state.bye.clone();
-    tokio::select! {
-        ended = connection.as_mut() => return log_end(ended),
-        () = state.stop.cancelled() => return,
-        _ = bye.wait_for(Option::is_some) => connection.as_mut().graceful_shutdown(),
-    }
-    tokio::select! {
-        ended = connection.as_mut() => log_end(ended),
-        () = state.stop.cancelled() => {}
-    }
-}
-
-fn log_end(ended: hyper::Result<()>) {
-    if let Err(error) = ended {
-        debug!(%error, "a connection ended early");
-    }
+    let goodbye = async {
+        let _ = bye.wait_for(Option::is_some).await;
+        leave.cancel();
+    };
+    tokio::join!(server.run(leave.clone(), state.stop.clone()), goodbye);
 }
 
 /// Says goodbye to everybody and waits for them, up to the deadline; what is left then is cut.

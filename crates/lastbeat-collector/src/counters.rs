@@ -55,10 +55,21 @@ impl Latency {
     }
 }
 
+/// One counter for each code.
+#[derive(Debug)]
+struct ByCode([Counter; Code::ALL.len()]);
+
+// Arrays of more than 32 have no default of their own.
+impl Default for ByCode {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Counter::default()))
+    }
+}
+
 /// All of them.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    rejected: [Counter; Code::ALL.len()],
+    rejected: ByCode,
     /// Fields of envelopes that this version does not know, and kept.
     pub(crate) unknown_fields: Counter,
     /// Facts delivered from spool files.
@@ -69,6 +80,8 @@ pub(crate) struct Counters {
     pub(crate) unreadable_rows: Counter,
     /// Connections closed because too many were open.
     pub(crate) connections_refused: Counter,
+    /// Voices that cannot be asked anything on their link, because too many can.
+    pub(crate) mailboxes_refused: Counter,
     /// Batches that the journal could not take.
     pub(crate) journal_failures: Counter,
     /// How long appends to the journal took, their commit included.
@@ -78,12 +91,12 @@ pub(crate) struct Counters {
 impl Counters {
     /// Counts one refusal.
     pub(crate) fn reject(&self, code: Code) {
-        self.rejected[Self::place(code)].bump();
+        self.rejected.0[Self::place(code)].bump();
     }
 
     /// How often a code was given.
     pub(crate) fn rejected(&self, code: Code) -> u64 {
-        self.rejected[Self::place(code)].get()
+        self.rejected.0[Self::place(code)].get()
     }
 
     fn place(code: Code) -> usize {

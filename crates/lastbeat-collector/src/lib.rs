@@ -23,7 +23,6 @@ mod clock;
 mod config;
 mod counters;
 mod error;
-mod impatient;
 mod ingest;
 mod journal;
 mod keeper;

@@ -55,6 +55,23 @@ fn get(address: SocketAddr, path: &str) -> Value {
     serde_json::from_str(body).unwrap_or_else(|_| panic!("{text}"))
 }
 
+/// Orders something; its status and its answer.
+fn post(address: SocketAddr, path: &str, body: &Value) -> (u16, Value) {
+    let (mut stream, body) = (connect(address), body.to_string());
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
+    (status, serde_json::from_str(body).unwrap_or_else(|_| panic!("{text}")))
+}
+
 fn link(address: SocketAddr) -> WebSocket<TcpStream> {
     client(format!("ws://{address}/v1/link"), connect(address)).unwrap().0
 }
@@ -124,6 +141,58 @@ async fn a_link_is_acknowledged_and_its_close_is_seen_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_may_be_asked_hears_it_on_its_newest_link_while_that_is_open() {
+    const STOP: &str = "/v1/workers/trader/main/stop";
+    let dir = TempDir::new().unwrap();
+    let served = Served::start(&dir, None);
+    let address = served.address;
+    on_a_thread(move || {
+        let stoppable = json!({ "type": "start", "capabilities": ["goodbye", "stop"] });
+        let mut first = link(address);
+        say(&mut first, 1, &stoppable);
+        let mut newest = link(address);
+        say(&mut newest, 1, &stoppable);
+        // The older link says more, and is not the one to be asked for that.
+        say(&mut first, 2, &json!({ "type": "beat" }));
+        say(&mut first, 1, &stoppable);
+        let (status, asked) = post(address, STOP, &json!({ "who": "anna@desk", "why": "new disk" }));
+        assert_eq!((status, &asked["run_id"]), (202, &json!(RUN)), "{asked}");
+        let Frame::Stop(request) = hear(&mut newest) else { panic!() };
+        let (who, why) = (request.who.as_deref(), request.why.as_deref());
+        assert_eq!(
+            (request.run_id.to_string().as_str(), who, why),
+            (RUN, Some("anna@desk"), Some("new disk"))
+        );
+        assert!(!request.force);
+
+        // A request between two messages takes no receipt's place.
+        let (status, _) = post(address, STOP, &json!({ "force": true }));
+        assert_eq!(status, 202);
+        let Frame::Stop(request) = hear(&mut newest) else { panic!() };
+        assert!(request.force);
+        let Frame::Receipt(receipt) = say(&mut newest, 3, &json!({ "type": "ready" })) else { panic!() };
+        assert_eq!((receipt.acks.len(), receipt.acks[0].seq), (1, 3));
+        let (status, refused) = post(address, "/v1/workers/trader/main/pause", &json!({}));
+        assert_eq!((status, &refused["error"]["code"]), (409, &json!("not_opted_in")));
+
+        drop(newest);
+        until(address, "/v1/workers/trader/main", |worker| worker["condition"] == "unreachable");
+        let (status, refused) = post(address, STOP, &json!({}));
+        assert_eq!((status, &refused["error"]["code"]), (409, &json!("not_linked")));
+        // Whoever is left says its start again, and is asked again.
+        let Frame::Receipt(_) = say(&mut first, 1, &stoppable) else { panic!("it was asked before") };
+        assert_eq!(post(address, STOP, &json!({})).0, 202);
+        assert!(matches!(hear(&mut first), Frame::Stop(_)));
+        let facts = get(address, &format!("/v1/runs/{RUN}"))["facts"].clone();
+        let said: Vec<&Value> =
+            facts.as_array().unwrap().iter().map(|fact| &fact["signal"]["type"]).collect();
+        assert!(!said.contains(&&json!("asked")), "the run itself says that it was asked: {said:?}");
+    })
+    .await;
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_run_delivers_for_an_earlier_one_is_no_sign_of_life_of_that_one() {
     const EARLIER: &str = "0190d1f0-0000-7000-8000-000000000000";
     const BETWEEN_MS: i64 = 50;
@@ -147,7 +216,8 @@ async fn what_a_run_delivers_for_an_earlier_one_is_no_sign_of_life_of_that_one()
         assert_eq!(told(&mut earlier, &json!(begun)), [(1, true), (2, true)]);
         drop(earlier);
         let path = format!("/v1/runs/{EARLIER}");
-        let heard = millis(&get(address, &path)["run"]["last_beat_at"]);
+        let shown = until(address, &path, |run| run["run"]["ready_at"].is_string());
+        let heard = millis(&shown["run"]["last_beat_at"]);
         until(address, "/v1/status", |status| millis(&status["collector"]["now"]) > heard + BETWEEN_MS);
 
         let mut linked = link(address);
@@ -158,8 +228,7 @@ async fn what_a_run_delivers_for_an_earlier_one_is_no_sign_of_life_of_that_one()
         last["age_ms"] = json!(BETWEEN_MS / 2);
         let file = json!([begun[0], begun[1], last]);
         assert_eq!(told(&mut linked, &file), [(1, true), (2, true), (3, true)]);
-        let run = get(address, &path)["run"].take();
-        assert_eq!(run["ending"]["class"], "completed");
+        let run = until(address, &path, |run| run["run"]["ending"]["class"] == "completed")["run"].take();
         assert_eq!(run["last_beat_at"], run["ending"]["at"], "its last word is its last sign of life");
         let worker = get(address, "/v1/workers/trader/main");
         assert_eq!((&worker["condition"], &worker["run"]["run_id"]), (&json!("live"), &json!(RUN)));

@@ -65,6 +65,24 @@ impl AlertName {
         }
     }
 
+    /// Told once for a host, instead of for each of its workers.
+    const fn is_of_a_host(self) -> bool {
+        match self {
+            Self::HostLost | Self::HostRebooted => true,
+            Self::WorkerFailed
+            | Self::RestartOverdue
+            | Self::AgentFailed
+            | Self::Hung
+            | Self::Suspended
+            | Self::CrashLoop
+            | Self::MaintenanceOver
+            | Self::ObserverOrNetwork
+            | Self::Orphaned
+            | Self::CleanupNotClean
+            | Self::ExitedSilently => false,
+        }
+    }
+
     /// The alert of an ending; none when nobody needs to look.
     #[must_use]
     pub const fn of_class(class: Class) -> Option<Self> {
@@ -133,11 +151,12 @@ pub fn alerts(worker: &Worker, now: Moment, rules: &Rules) -> Vec<Alert> {
     // An old run that ends after its successor was steady woke nobody.
     needs.retain(|need| need.until.as_ref().is_none_or(|(until, _)| *until > need.since));
     if let Some(since) = worker.crash_loop(now, rules) {
-        // One page for the loop, instead of one for each turn of it.
-        for need in needs.iter_mut().filter(|need| need.name == AlertName::WorkerFailed) {
-            need.until = Some((since.max(need.since), "part of a crash loop".to_owned()));
-        }
+        // One page for the loop: it takes the place of the one that its first turns had, and continues it.
         let because = format!("{} bad endings in {}", rules.loop_endings, span(rules.loop_ms));
+        let stands = |need: &&mut Need| need.until.as_ref().is_none_or(|(until, _)| *until >= since);
+        for turn in needs.iter_mut().filter(|need| need.name == AlertName::WorkerFailed).filter(stands) {
+            (turn.name, turn.because) = (AlertName::CrashLoop, because.clone());
+        }
         let (until, back, host) = (None, None, None);
         needs.push(Need { name: AlertName::CrashLoop, since, until, back, host, because });
     }
@@ -187,20 +206,22 @@ fn outside_maintenance(worker: &Worker, needs: Vec<Need>, now: Moment, rules: &R
             None => windows.push((window.from, window.until)),
         }
     }
-    // An end that the observer slept through is judged when it has heard its workers.
-    let hold = worker.runs.iter().map(|run| run.hold_until(rules)).max().unwrap_or_default();
     let mut told = needs;
     for (from, until) in windows {
+        // An end that the observer slept through is judged when it has heard its workers.
+        let is_over = now >= worker.judged_from(until, rules);
         let mut over = Vec::new();
         for need in &mut told {
             let open_inside =
                 need.since < until && need.until.as_ref().is_none_or(|(resolved, _)| *resolved > from);
-            if !open_inside {
+            // A ticket of before woke nobody, and is not forgotten over the work.
+            let ticket_of_before = need.name.severity() == Severity::Ticket && need.since < from;
+            if !open_inside || ticket_of_before {
                 continue;
             }
             let still_down = need.until.as_ref().is_none_or(|(resolved, _)| *resolved > until)
                 && need.back.is_none_or(|back| back > until);
-            if still_down && need.name.severity() == Severity::Page && now >= until.max(hold) {
+            if still_down && need.name.severity() == Severity::Page && is_over {
                 let because = format!("still down after maintenance: {}", need.because);
                 let (name, host) = (AlertName::MaintenanceOver, need.host.clone());
                 let (since, until, back) = (until, need.until.clone(), need.back);
@@ -223,7 +244,7 @@ fn needs_of(worker: &Worker, run: &Run, now: Moment, rules: &Rules) -> Vec<Need>
     }
     let mut need = |name, since, until, because: String| {
         let resolved: &Option<(Moment, String)> = &until;
-        let back = worker.successors(run).filter_map(Run::ready_at).min();
+        let back = worker.heirs(run).filter_map(Run::ready_at).min();
         let back = back.or_else(|| resolved.as_ref().map(|(at, _)| *at));
         needs.push(Need { name, since, until, back, host: run.host(), because });
     };
@@ -238,7 +259,7 @@ fn needs_of(worker: &Worker, run: &Run, now: Moment, rules: &Rules) -> Vec<Need>
     }
     if let Some(promise) = worker.promise(run, rules)
         && promise.state == PromiseState::Broken
-        && (now >= run.hold_until(rules) || promise.was_missed)
+        && (promise.was_missed || now >= worker.judged_from(promise.due, rules))
     {
         need(
             AlertName::RestartOverdue,
@@ -257,10 +278,13 @@ fn needs_of(worker: &Worker, run: &Run, now: Moment, rules: &Rules) -> Vec<Need>
     }
     let suspended =
         run.suspended_since().filter(|_| !run.ended()).map(|since| since.plus(rules.suspended_ms));
-    if let Some(since) = suspended.filter(|since| *since <= now) {
+    if let Some(since) = suspended.filter(|since| worker.judged_from(*since, rules) <= now) {
         need(AlertName::Suspended, since, None, "its witness sees it stopped (state T)".to_owned());
     }
-    if let Some(since) = run.orphaned_since(now, rules) {
+    // A witness whose link was dropped dials again: as long as a client's loss is waited for, so is its; and its child
+    // must have been heard after that, or they may have gone together.
+    let orphaned = run.orphaned_since(now, rules).map(|closed| closed.plus(rules.link_ms));
+    if let Some(since) = orphaned.filter(|since| *since <= run.hot.last_seen) {
         need(AlertName::Orphaned, since, None, "its witness left without telling an exit".to_owned());
     }
     // What an amendment took back was open from the old verdict to the amendment.
@@ -289,9 +313,8 @@ fn open_since(run: &Run, name: AlertName) -> Option<Moment> {
 
 /// One alert for each host, instead of one for each of its workers. What came after all was well again is another.
 pub(crate) fn by_host(alerts: Vec<Alert>) -> Vec<Alert> {
-    let (mut of_hosts, mut told): (Vec<Alert>, Vec<Alert>) = alerts
-        .into_iter()
-        .partition(|alert| matches!(alert.name, AlertName::HostLost | AlertName::HostRebooted));
+    let (mut of_hosts, mut told): (Vec<Alert>, Vec<Alert>) =
+        alerts.into_iter().partition(|alert| alert.name.is_of_a_host());
     of_hosts
         .sort_by(|one, other| (one.name, &one.host, one.since).cmp(&(other.name, &other.host, other.since)));
     let together = |one: &[Alert], next: &Alert| {
@@ -340,9 +363,11 @@ pub(crate) fn of_silence(silence: &Silence) -> Alert {
 
 /// When the first later run had been ready for a steady minute.
 fn steady_successor(worker: &Worker, run: &Run, rules: &Rules) -> Option<(Moment, String)> {
-    worker
-        .successors(run)
-        .filter_map(|next| Worker::steady_at(next, rules))
-        .min()
-        .map(|at| (at, "a successor is ready and steady".to_owned()))
+    // A child that takes over was ready before; what counts is how long it has stood since its parent's end was told.
+    let alone = run.told_its_end_at().map(|told| told.plus(rules.steady_ms)).unwrap_or_default();
+    let steady = |next: &Run| {
+        let at = Worker::steady_at(next, rules)?;
+        Some(if next.parent_run() == Some(run.id) { at.max(alone) } else { at })
+    };
+    worker.heirs(run).filter_map(steady).min().map(|at| (at, "a successor is ready and steady".to_owned()))
 }

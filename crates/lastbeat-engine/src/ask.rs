@@ -2,6 +2,8 @@
 //!
 //! Invariant: pure, and without a clock, like the judge; an ask is found in the facts or not at all.
 
+use std::sync::Arc;
+
 use crate::dossier::{Dossier, Stamped};
 use crate::ending::{Cause, CauseKind, ClassHint, Exit};
 use crate::fact::{Asked, PlanKind, SignalSeen};
@@ -18,6 +20,8 @@ pub struct Ask {
     pub at: Moment,
     /// When the stop deadline ends.
     pub deadline: Moment,
+    /// The plan that announced it.
+    pub plan: Option<Arc<str>>,
     /// A second request came.
     pub again: bool,
     /// Every signal that asked: to end by any of them is to end as asked.
@@ -63,26 +67,19 @@ pub(crate) fn ask(
         (None, Some(seen)) => (seen.value.cause.clone(), seen.occurred, seen.taken.plus(asked.grace_ms)),
         (None, None) => asked.by_final().or_else(|| asked.by_death()).or_else(|| asked.by_plan(windows))?,
     };
-    // Who announced it asked first; the signal by which it came stays told.
+    // Who announced it asked first; the signal by which it came stays told. A signal that it died of asked as well,
+    // seen or not: a hook that asks by the program's own door is followed by a TERM.
     let signals = own.iter().map(|ask| &ask.value.cause).chain(seen.iter().map(|seen| &seen.value.cause));
-    let signals = signals.chain([&cause]).filter_map(|cause| cause.signal.clone()).collect();
-    let cause = match announced(dossier, windows, at) {
+    let signals = signals.chain([&cause]).filter_map(|cause| cause.signal.clone());
+    let signals = signals.chain(asked.stop_it_died_of()).collect();
+    let announced = announced(dossier, windows, at);
+    let cause = match announced {
         Some(window) => Cause { signal: cause.signal, sender: cause.sender, ..window.cause() },
         None => cause,
     };
     let deadline = extended(dossier, deadline, rules);
-    Some(Box::new(Ask { cause, at, deadline, again: again(dossier, rules), signals }))
-}
-
-/// M7: one person's impatience within a second is one request. The client applies this rule itself and says `asked`
-/// again only for a second request, so only what the witness saw is measured here. A signal after a stop that was
-/// asked otherwise is the first signal.
-fn again(dossier: &Dossier, rules: &Rules) -> bool {
-    let own = dossier.asks.values().filter(|ask| ask.value.cause.is_signal() && !ask.value.cause.is_done());
-    let first = dossier.signals.values().map(|seen| seen.occurred).min();
-    let times = dossier.signals.values().map(|seen| seen.occurred);
-    let last = times.chain(dossier.newest_signal.as_ref().map(|seen| seen.occurred)).max();
-    own.count() > 1 || first.zip(last).is_some_and(|(first, last)| last.since(first) >= rules.one_request_ms)
+    let plan = announced.map(|window| Arc::clone(&window.plan.id));
+    Some(Box::new(Ask { cause, at, deadline, plan, again: asked.again(&own, rules), signals }))
 }
 
 /// What an ask is looked for in.
@@ -93,19 +90,47 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
+    /// The witness speaks in order, so what it saw after the exit asked nobody.
+    fn in_life<T>(&self, seen: &Stamped<T>) -> bool {
+        self.dossier.exit.as_ref().is_none_or(|exit| seen.seq < exit.seq)
+    }
+
     /// What the witness saw before the end: signals that ask, or else a notice that turned out to.
     fn seen(&self) -> Vec<&Stamped<SignalSeen>> {
-        // The witness speaks in order, so what it saw after the exit asked nobody.
-        let exit = self.dossier.exit.as_ref().map(|exit| exit.seq);
-        let in_life = |seen: &&Stamped<SignalSeen>| exit.is_none_or(|exit| seen.seq < exit);
-        let firm: Vec<_> = self.dossier.signals.values().filter(in_life).collect();
-        if !firm.is_empty() {
-            return firm;
-        }
-        let hangup = self.dossier.hangup.as_deref().filter(|_| !self.reloads()).filter(in_life);
+        let firm: Vec<_> = self.dossier.signals.values().filter(|seen| self.in_life(seen)).collect();
+        if firm.is_empty() { self.notices() } else { firm }
+    }
+
+    /// Notices that turned out to ask: the newest of each kind.
+    fn notices(&self) -> Vec<&Stamped<SignalSeen>> {
+        let hangup = self.dossier.hangup.as_deref().filter(|seen| self.in_life(seen) && !self.reloads());
         let hangup = hangup.filter(|hangup| self.dossier.linked() || self.ended_by(hangup));
-        let quit = self.dossier.quit.as_deref().filter(in_life).filter(|quit| self.ended_by(quit));
+        let quit = self.dossier.quit.as_deref().filter(|seen| self.in_life(seen) && self.ended_by(seen));
         hangup.into_iter().chain(quit).collect()
+    }
+
+    /// M7: one person's impatience within a second is one request; a later signal, of whatever kind, is a second. The
+    /// client applies this rule itself and says `asked` again only for a second request, so only what the witness saw
+    /// is measured here. A signal after a stop that was asked otherwise is the first signal; beside signals only
+    /// `stop --force` forces.
+    fn again(&self, own: &[&Stamped<Asked>], rules: &Rules) -> bool {
+        let by_operator = |cause: &Cause| cause.kind == CauseKind::Operator;
+        let own_signals = own.iter().filter(|ask| ask.value.cause.is_signal()).count();
+        let told_by_client = own_signals > 1 || own.iter().skip(1).any(|ask| by_operator(&ask.value.cause));
+        let seen = self.seen();
+        let killed = |cause: &Cause| cause.signal.as_deref() == Some("SIGKILL");
+        let told_by_witness = seen
+            .iter()
+            .zip(0..)
+            .any(|(it, place)| by_operator(&it.value.cause) && (place > 0 || killed(&it.value.cause)));
+        // Who follows an operator's stop with a signal sends the first.
+        let sent: Vec<_> = seen.into_iter().filter(|seen| !by_operator(&seen.value.cause)).collect();
+        let first = sent.iter().map(|seen| seen.occurred).min();
+        let newest = self.dossier.newest_signal.as_ref().filter(|seen| self.in_life(seen));
+        let later = sent.into_iter().chain(self.notices()).map(|seen| seen.occurred);
+        let last = later.chain(newest.map(|seen| seen.occurred)).max();
+        let apart = first.zip(last).is_some_and(|(first, last)| last.since(first) >= rules.one_request_ms);
+        told_by_client || told_by_witness || apart
     }
 
     /// A notice (a hang-up, a QUIT that a process sent) may be a reload or a call for a thread dump. It is the ask of a
@@ -135,21 +160,22 @@ impl Asking<'_> {
         Some((cause, fin.occurred, fin.taken.plus(self.grace_ms)))
     }
 
+    /// The signal to stop that ended it.
+    fn stop_it_died_of(&self) -> Option<String> {
+        let signal = self.exit?.value.signal.clone();
+        signal.filter(|signal| matches!(signal.as_str(), "SIGTERM" | "SIGINT" | "SIGHUP"))
+    }
+
     /// It died of a stop signal that nobody saw sent.
     fn by_death(&self) -> Option<(Cause, Moment, Moment)> {
         let exit = self.exit?;
-        let by_signal = exit
-            .value
-            .signal
-            .clone()
-            .filter(|signal| matches!(signal.as_str(), "SIGTERM" | "SIGINT" | "SIGHUP"));
         let by_code = || match exit.value.code {
             Some(143) if !self.dossier.linked() => Some("SIGTERM".to_owned()),
             Some(130) if !self.dossier.linked() => Some("SIGINT".to_owned()),
             Some(129) if !self.dossier.linked() => Some("SIGHUP".to_owned()),
             _ => None,
         };
-        let signal = by_signal.or_else(by_code)?;
+        let signal = self.stop_it_died_of().or_else(by_code)?;
         let cause = Cause { signal: Some(signal), ..Cause::of(CauseKind::Signal) };
         Some((cause, exit.occurred, exit.taken.plus(self.grace_ms)))
     }

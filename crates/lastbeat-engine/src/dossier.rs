@@ -50,8 +50,8 @@ pub struct Dossier {
     pub notify_ready: Option<Stamped<()>>,
     /// The newest phase.
     pub phase: Option<Stamped<Phase>>,
-    /// Its own asks, the first few.
-    pub asks: BTreeMap<u64, Stamped<Asked>>,
+    /// Asks that were told of, by who told and its count; the first few.
+    pub asks: BTreeMap<(Source, u64), Stamped<Asked>>,
     /// Signals to stop that its witness received, the first few.
     pub signals: BTreeMap<u64, Stamped<SignalSeen>>,
     /// When its witness received the newest signal to stop.
@@ -111,15 +111,17 @@ impl Dossier {
                     last_by_name(&mut self.paces, &agent.name, fact, &every_ms, AGENTS_MAX);
                 }
             }
-            What::Asked(asked) => firsts(&mut self.asks, fact, asked, ASKS_MAX),
-            What::Extend(extend) => firsts(&mut self.extends, fact, extend, EXTENDS_MAX),
+            What::Asked(asked) => {
+                firsts(&mut self.asks, (fact.id.source, fact.id.seq), fact, asked, ASKS_MAX)
+            }
+            What::Extend(extend) => firsts(&mut self.extends, fact.id.seq, fact, extend, EXTENDS_MAX),
             What::Step(step) => last_by_name(&mut self.steps, &step.name, fact, step, STEPS_MAX),
             What::Panic(panic) => last(&mut self.panic, fact, panic),
             What::Final(fin) => first(&mut self.fin, fact, fin),
             What::WitnessStart(start) => first(&mut self.witness_start, fact, start),
             What::SignalSeen(seen) => match stop_signal(seen) {
                 Some(true) => {
-                    firsts(&mut self.signals, fact, seen, ASKS_MAX);
+                    firsts(&mut self.signals, fact.id.seq, fact, seen, ASKS_MAX);
                     last(&mut self.newest_signal, fact, &());
                 }
                 Some(false) if seen.cause.signal.as_deref() == Some("SIGHUP") => {
@@ -247,9 +249,12 @@ impl Dossier {
 /// Whether a signal asks a process to stop (true), may ask it something else (false), or neither.
 fn stop_signal(seen: &SignalSeen) -> Option<bool> {
     match seen.cause.signal.as_deref() {
+        // An operator asks by whatever signal; by KILL, to force it.
+        _ if seen.cause.kind == CauseKind::Operator => Some(true),
         Some("SIGTERM" | "SIGINT") => Some(true),
         Some("SIGQUIT") => Some(seen.cause.kind == CauseKind::Keyboard),
-        Some("SIGHUP") => Some(false),
+        // Its terminal is gone: nobody asks for a reload that way, whatever it declared.
+        Some("SIGHUP") => Some(seen.cause.kind == CauseKind::TerminalHangup),
         Some(_) | None => None,
     }
 }
@@ -277,8 +282,8 @@ where
     }
 }
 
-fn firsts<T: Clone>(held: &mut BTreeMap<u64, Stamped<T>>, fact: &Fact, value: &T, max: usize) {
-    held.insert(fact.id.seq, stamp(fact, value));
+fn firsts<K: Ord, T: Clone>(held: &mut BTreeMap<K, Stamped<T>>, key: K, fact: &Fact, value: &T, max: usize) {
+    held.insert(key, stamp(fact, value));
     if held.len() > max {
         held.pop_last();
     }

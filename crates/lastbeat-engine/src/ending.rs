@@ -100,10 +100,21 @@ impl Class {
     /// Whether it may rest on a deadline that passed, and on nothing else.
     #[must_use]
     pub const fn is_inferred(self) -> bool {
-        matches!(
-            self,
-            Self::Lost | Self::HostLost | Self::HostRebooted | Self::StartFailed | Self::ShutdownTimeout
-        )
+        match self {
+            Self::Lost | Self::HostLost | Self::HostRebooted | Self::StartFailed | Self::ShutdownTimeout => {
+                true
+            }
+            Self::Completed
+            | Self::Shutdown
+            | Self::Superseded
+            | Self::ShutdownDegraded
+            | Self::ShutdownAborted
+            | Self::ExitedSilently
+            | Self::Crashed
+            | Self::Killed
+            | Self::OomKilled
+            | Self::Watchdog => false,
+        }
     }
 
     /// The word of the contract as people read it.
@@ -115,7 +126,20 @@ impl Class {
     /// Whether a restart promise made with such an ending holds (a crash or timeout pages at once).
     #[must_use]
     pub const fn keeps_its_promise(self) -> bool {
-        matches!(self, Self::Completed | Self::Shutdown | Self::ShutdownDegraded | Self::ShutdownAborted)
+        match self {
+            Self::Completed | Self::Shutdown | Self::ShutdownDegraded | Self::ShutdownAborted => true,
+            Self::Superseded
+            | Self::ExitedSilently
+            | Self::ShutdownTimeout
+            | Self::Crashed
+            | Self::Killed
+            | Self::OomKilled
+            | Self::Watchdog
+            | Self::StartFailed
+            | Self::Lost
+            | Self::HostLost
+            | Self::HostRebooted => false,
+        }
     }
 }
 
@@ -184,14 +208,19 @@ impl Cause {
     /// Whether it came by a signal.
     #[must_use]
     pub const fn is_signal(&self) -> bool {
-        matches!(
-            self.kind,
+        match self.kind {
             CauseKind::Keyboard
-                | CauseKind::TerminalHangup
-                | CauseKind::Signal
-                | CauseKind::Supervisor
-                | CauseKind::HostShutdown
-        )
+            | CauseKind::TerminalHangup
+            | CauseKind::Signal
+            | CauseKind::Supervisor
+            | CauseKind::HostShutdown => true,
+            CauseKind::Api
+            | CauseKind::Deploy
+            | CauseKind::Itself
+            | CauseKind::Dependency
+            | CauseKind::Operator
+            | CauseKind::Unknown => false,
+        }
     }
 }
 

@@ -157,6 +157,10 @@ pub struct Start {
     pub goodbye: bool,
     /// It reloads on a hang-up signal.
     pub reload: bool,
+    /// It may be asked to stop, on its link.
+    pub stop: bool,
+    /// It may be asked to pause and to go on, on its link.
+    pub pause: bool,
     /// The boot id of its host.
     pub boot_id: Option<String>,
     /// The process, when all of it is known.

@@ -144,11 +144,17 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// A witnessed run ends by its exit; one without a witness by its final; both by absence.
+    /// A witnessed run ends by its exit; one without a witness by its final; both by absence. A crash that it told
+    /// itself needs no witness, and is dated when it was told.
     fn ending(&self) -> Option<Ending> {
+        let crash = self.dossier.fin.as_ref().filter(|fin| fin.value.hint == Some(ClassHint::Crashed));
         if let Some(exit) = self.exit {
             let class = self.class_of_an_end(exit.occurred);
-            return Some(self.put_down(class, exit.occurred, false, None));
+            let told = crash.filter(|_| class == Class::Crashed).map(|crash| crash.occurred);
+            return Some(self.put_down(class, told.unwrap_or(exit.occurred).min(exit.occurred), false, None));
+        }
+        if let Some(crash) = crash {
+            return Some(self.put_down(Class::Crashed, crash.occurred, false, None));
         }
         if let Some(expired) = self.expired(Deadline::Goodbye).filter(|_| self.dossier.fin.is_some()) {
             return Some(self.put_down(Class::ShutdownTimeout, expired.due, false, Some(expired.which)));
@@ -426,8 +432,17 @@ impl Judge<'_> {
         if let Some(oom) = &dossier.oom {
             witness.push(format!("oom #{}", oom.seq));
         }
+        if let Some(left) = dossier.left_behind.as_ref().filter(|left| !left.value.children.is_empty()) {
+            witness.push(format!("left_behind #{}", left.seq));
+        }
         if let Some(exit) = self.exit {
             witness.push(format!("exit #{}", exit.seq));
+        }
+        if let Some(stuck) = dossier.stuck.as_ref().filter(|_| class == Class::Watchdog) {
+            inferred.push(format!("expired #{}", stuck.seq));
+        }
+        if let Some(plan) = self.ask.and_then(|ask| ask.plan.as_ref()) {
+            inferred.push(format!("plan {plan}"));
         }
         if let Some(which) = expired {
             let seq = match which {

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! [`fact`] is what comes in. [`dossier`] folds the facts of one run, in any order, to the same whole; [`ask`] finds
-//! who asked it to stop, [`judge`] says what the dossier means; [`worker`] puts runs in their order and finds the one condition; [`alert`] and
-//! [`words`] say it aloud; [`roster`] keeps all workers and their deadlines.
+//! who asked it to stop, [`judge`] says what the dossier means; [`worker`] puts runs in their order and finds the one condition; [`alert`],
+//! [`notice`] and [`words`] say it aloud; [`roster`] keeps all workers and their deadlines.
 //!
 //! Invariant: no clock, no environment, no file, no thread, no serialisation, no dependency. Time is an argument
 //! and an expired deadline is a fact, so a verdict can be computed again from the journal, byte for byte.
@@ -29,6 +29,7 @@ pub mod fact;
 pub mod host;
 pub mod judge;
 pub mod moment;
+pub mod notice;
 pub mod plan;
 #[cfg(feature = "planted")]
 pub mod planted;
@@ -47,6 +48,7 @@ pub use ending::{Class, Ending, Severity};
 pub use fact::{Fact, FactId, RunId, Source, What};
 pub use judge::{State, Verdict};
 pub use moment::Moment;
+pub use notice::{Notice, NoticeName};
 pub use roster::{Change, Clash, Proposal, Roster};
 pub use rules::Rules;
 pub use run::{Amendment, Flag, Promise, PromiseState, Run};

@@ -10,14 +10,16 @@ use std::borrow::Cow;
 
 use crate::alert::{Alert, AlertName, alerts};
 use crate::dossier::Dossier;
-use crate::ending::{Cause, CauseKind, Class, Severity, words};
+use crate::ending::{
+    Cause, CauseKind, Class, Cleanup, CleanupOutcome, Ending, Evidence, EvidenceKind, Severity, words,
+};
 use crate::fact::{Deadline, Fact, Notify, PlanKind, What};
 use crate::judge::{Context, State, Successor};
 use crate::moment::Moment;
 use crate::plan::holding;
 use crate::rules::Rules;
 use crate::run::{PromiseState, Run};
-use crate::worker::Worker;
+use crate::worker::{Condition, Worker};
 
 /// Each wrong rule with its name; what is wrong with it is its documentation and can be asked for.
 macro_rules! bugs {
@@ -38,6 +40,12 @@ macro_rules! bugs {
 }
 
 bugs! {
+    /// Everybody lives, whatever is told.
+    AlwaysLive = "always_live",
+    /// Everybody is lost, whatever is told.
+    AlwaysLost = "always_lost",
+    /// Every worker is said to be live, whatever became of its runs.
+    StandsAlwaysLive = "stands_always_live",
     /// A silent run is lost after three beats.
     LostTooEarly = "lost_too_early",
     /// A run is lost the moment its link closes.
@@ -194,7 +202,9 @@ pub(crate) fn told<'a>(worker: &Worker, fact: &'a Fact, rules: &Rules) -> Cow<'a
         (Bug::ArrivalDecides, What::Stopped | What::Continued) => {
             wrong.id.seq = after(held.held.as_ref().map(|it| it.seq));
         }
-        (Bug::RepeatCounts, What::Asked(_)) if held.asks.contains_key(&seq) => wrong.id.seq += 1 << 32,
+        (Bug::RepeatCounts, What::Asked(_)) if held.asks.contains_key(&(fact.id.source, seq)) => {
+            wrong.id.seq += 1 << 32
+        }
         (Bug::RepeatCounts, What::SignalSeen(_)) if held.signals.contains_key(&seq) => {
             wrong.id.seq += 1 << 32;
         }
@@ -245,6 +255,26 @@ pub(crate) fn judged(run: &mut Run, context: &Context, rules: &Rules) {
     if bug == Bug::AmendmentsAreForgotten {
         run.amendments.clear();
     }
+    if bug == Bug::AlwaysLive {
+        run.verdict.state = State::Running;
+    }
+    if bug == Bug::AlwaysLost {
+        let at = run.started_at();
+        let evidence = vec![Evidence { kind: EvidenceKind::Inferred, facts: vec!["none".to_owned()] }];
+        run.verdict.state = State::Ended(Box::new(Ending {
+            class: Class::Lost,
+            at,
+            during_shutdown: false,
+            provisional: true,
+            cause: None,
+            cleanup: Cleanup::default(),
+            cleanup_outcome: CleanupOutcome::NoneDeclared,
+            exit: None,
+            panic: None,
+            expired: Some(Deadline::Silence),
+            evidence,
+        }));
+    }
     let (asked, linked, last_seen) = (run.verdict.ask.is_some(), run.dossier.linked(), run.hot.last_seen);
     let State::Ended(ending) = &mut run.verdict.state else { return };
     let code = ending.exit.as_ref().and_then(|exit| exit.code);
@@ -277,6 +307,12 @@ pub(crate) fn judged(run: &mut Run, context: &Context, rules: &Rules) {
     }
 }
 
+/// Seam: where a worker stands.
+pub(crate) fn stood(right: (Condition, Moment), rules: &Rules) -> (Condition, Moment) {
+    let (_, since) = right;
+    if rules.planted == Some(Bug::StandsAlwaysLive) { (Condition::Live, since) } else { right }
+}
+
 /// Seam: the next deadline of a run.
 pub(crate) fn due(
     worker: &Worker,
@@ -286,6 +322,9 @@ pub(crate) fn due(
 ) -> Option<(Moment, Deadline)> {
     let Some(bug) = rules.planted else { return Some(right) };
     let (due, which) = right;
+    if bug == Bug::AlwaysLive {
+        return None;
+    }
     let promise = || worker.promise(run, rules).filter(|_| which == Deadline::Promise).map(|it| it.due);
     match (bug, which) {
         (Bug::AbsenceIsSilence, _) => {

@@ -21,6 +21,8 @@ use crate::worker::{Shift, Worker};
 
 /// The most announced windows in memory; what ended first goes first.
 pub const PLANS_MAX: usize = 4_096;
+/// The most absences of the observer in memory; what was due before the oldest was judged long ago.
+pub const ABSENCES_MAX: usize = 64;
 /// A fleet that was counted and found well is not counted anew within this share of a beat interval.
 const COUNTS_AN_INTERVAL: u64 = 5;
 
@@ -80,7 +82,8 @@ pub struct Roster {
     told_windows: Arc<[Window]>,
     ended_plans: BTreeMap<Arc<str>, Moment>,
     guard: Guard,
-    last_away: Option<Away>,
+    /// When the observer did not watch, the newest [`ABSENCES_MAX`]; the same for all workers.
+    absences: Option<Arc<[Away]>>,
     /// The newest count of each speaker about no single run.
     about_none: BTreeMap<Source, u64>,
     /// Places of forgotten workers.
@@ -104,7 +107,7 @@ impl Roster {
             told_windows: Arc::default(),
             ended_plans: BTreeMap::new(),
             guard: Guard::default(),
-            last_away: None,
+            absences: None,
             about_none: BTreeMap::new(),
             free: Vec::new(),
         }
@@ -274,12 +277,13 @@ impl Roster {
     /// A fact of one run.
     fn step_run(&mut self, fact: &Fact) -> Vec<Change> {
         let slot = self.slot_of(fact);
+        let missed = self.last_away().filter(|away| fact.occurred() < away.to);
         #[cfg(feature = "planted")]
         let fact = &crate::planted::told(&self.workers[slot], fact, &self.rules);
         let worker = Arc::make_mut(&mut self.workers[slot]);
         let newly_ended_agent = Self::ends_an_agent(worker, fact);
         worker.admit(fact);
-        if let Some(away) = self.last_away.filter(|away| fact.occurred() < away.to)
+        if let Some(away) = missed
             && let Some(run) = worker.run_mut(fact.id.run).filter(|run| run.hot.away.is_none())
         {
             // What it did while nobody listened is heard only now; nothing may be missed of it yet.
@@ -445,11 +449,18 @@ impl Roster {
         known.is_none_or(|known| known.seq < fact.id.seq).then_some(end)
     }
 
+    fn last_away(&self) -> Option<Away> {
+        self.absences.as_ref().and_then(|absences| absences.last().copied())
+    }
+
     /// The observer was away: every run that had not ended is excused for that time.
     fn away(&mut self, away: Away) {
-        self.last_away = Some(away);
+        let known = self.absences.as_deref().unwrap_or_default();
+        let kept = &known[known.len().saturating_sub(ABSENCES_MAX - 1)..];
+        self.absences = Some(kept.iter().copied().chain([away]).collect());
         for slot in 0..self.workers.len() {
             let worker = Arc::make_mut(&mut self.workers[slot]);
+            worker.absences.clone_from(&self.absences);
             for run in &mut worker.runs {
                 run.excuse(away);
             }
@@ -519,7 +530,9 @@ impl Roster {
         now: Moment,
         asked: &mut HashMap<String, bool>,
     ) -> bool {
-        let run = self.workers[slot].run(run).filter(|run| run.rebooted.is_none());
+        // Who fell silent with half of the fleet is lost inside that alert, not with its host.
+        let alone = |run: &&Run| run.rebooted.is_none() && run.folded.is_none_or(|it| it.until.is_some());
+        let run = self.workers[slot].run(run).filter(alone);
         let Some(host) = run.and_then(Run::host_name) else { return false };
         if let Some(known) = asked.get(host) {
             return *known;
@@ -650,7 +663,9 @@ impl Roster {
             Some(slot) => *slot,
             None => {
                 let windows = self.windows_for(&name.0, &name.1);
-                let worker = Arc::new(Worker::new(Arc::clone(&name.0), Arc::clone(&name.1), windows));
+                let mut worker = Worker::new(Arc::clone(&name.0), Arc::clone(&name.1), windows);
+                worker.absences.clone_from(&self.absences);
+                let worker = Arc::new(worker);
                 let slot = self.free.pop().unwrap_or(self.workers.len());
                 if slot == self.workers.len() {
                     self.workers.push(worker);

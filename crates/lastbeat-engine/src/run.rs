@@ -203,8 +203,8 @@ impl Run {
 
     /// It is over, as far as is known.
     #[must_use]
-    pub const fn ended(&self) -> bool {
-        matches!(self.verdict.state, State::Ended(_))
+    pub fn ended(&self) -> bool {
+        self.verdict.ending().is_some()
     }
 
     /// When it started, or was first heard of.
@@ -241,7 +241,13 @@ impl Run {
 
     /// It told its end itself, or its witness did: a child may take its place.
     pub(crate) fn told_its_end(&self) -> bool {
-        self.dossier.fin.is_some() || self.dossier.exit.is_some()
+        self.told_its_end_at().is_some()
+    }
+
+    /// When the last word on that was received.
+    pub(crate) fn told_its_end_at(&self) -> Option<Moment> {
+        let exit = self.dossier.exit.as_ref().map(|exit| exit.taken);
+        exit.max(self.dossier.fin.as_ref().map(|fin| fin.taken))
     }
 
     /// Its process id.
@@ -349,7 +355,8 @@ impl Run {
         }
         let witness_is_back =
             self.hot.witness_link.open || self.hot.witness_seen.is_some_and(|seen| seen > closed);
-        let goes_on = self.hot.last_seen > closed;
+        // Who has said goodbye does not go on.
+        let goes_on = self.hot.last_seen > closed && self.dossier.fin.is_none();
         (!self.ended() && !witness_is_back && goes_on).then_some(closed)
     }
 
@@ -654,11 +661,19 @@ impl Run {
         }
         let silence = self.silence(rules);
         if let Some(fin) = &self.dossier.fin {
-            // Its witness is there and has seen no exit: it lives on, or the witness is gone as well.
+            // Its witness is there and has seen no exit: it lives on, or the witness is gone as well. An open link is
+            // no sign of a witness that was late itself when the last word came.
             let due = fin.taken.plus(rules.goodbye_ms);
-            let witness_is_there =
-                self.hot.witness_link.open || self.hot.witness_seen.is_some_and(|seen| seen >= due);
-            return if witness_is_there { Some((due, Deadline::Goodbye)) } else { silence };
+            let late_ms = self.interval_ms(rules).saturating_mul(rules.overdue_intervals);
+            let on_time = |seen: Moment| self.hot.witness_link.open && seen.plus(late_ms) >= fin.taken;
+            let there = |seen: Moment| seen >= due || on_time(seen);
+            if self.hot.witness_seen.is_some_and(there) {
+                return Some((due, Deadline::Goodbye));
+            }
+            // Nobody will tell of its exit whose link closed and was not opened again: its last word is all there is.
+            let left = self.dossier.witness_closed.as_ref().filter(|_| !self.hot.witness_link.open);
+            let left = left.map(|left| (left.taken.max(fin.taken).plus(rules.link_ms), Deadline::Link));
+            return left.into_iter().chain(silence).min_by_key(|(due, _)| *due);
         }
         if let Some(ask) = &self.verdict.ask {
             return Some((ask.deadline, Deadline::Stop));

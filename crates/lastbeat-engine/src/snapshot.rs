@@ -8,6 +8,7 @@ use crate::alert::{Alert, alerts, by_host, of_silence};
 use crate::counts::Counts;
 use crate::fact::RunId;
 use crate::moment::Moment;
+use crate::notice::{Notice, notices};
 use crate::plan::Window;
 use crate::rules::Rules;
 use crate::run::Run;
@@ -67,6 +68,15 @@ impl Snapshot {
     #[must_use]
     pub fn windows(&self) -> &[Window] {
         &self.windows
+    }
+
+    /// Stops that somebody may want to know of, the newest first; none of them is an alert.
+    #[must_use]
+    pub fn notices(&self, now: Moment) -> Vec<Notice> {
+        let of = |worker: &Arc<Worker>| notices(worker, now, &self.rules);
+        let mut all: Vec<Notice> = self.workers.iter().flat_map(of).collect();
+        all.sort_by_key(|notice| std::cmp::Reverse(notice.at));
+        all
     }
 
     /// All alerts, open ones first: one for each host and each mass silence, instead of their workers'.

@@ -59,7 +59,7 @@ pub fn worker_words(
         Condition::Failed => {
             let failed = worker.failure(rules).and_then(|run| Some((run, run.verdict().ending()?)));
             match failed {
-                Some((_, ending)) if worker.outlasted_maintenance(ending.at, now) => {
+                Some((_, ending)) if worker.outlasted_maintenance(ending.at, now, rules) => {
                     "Failed: still down after maintenance".to_owned()
                 }
                 Some((run, ending)) => failure_words(run, ending, now, rules),
@@ -257,6 +257,9 @@ fn unclean_words(ending: &Ending) -> String {
             (Some(done), Some(total)) => format!("cleanup partial: {} {done} of {total}", step.name),
             _ => format!("cleanup partial: {}", step.name),
         };
+    }
+    if let Some(step) = cleanup.steps.iter().find(|step| step.outcome.is_none()) {
+        return format!("cleanup partial: {} not finished", step.name);
     }
     if let Some(name) = cleanup.abandoned.first() {
         let count = cleanup.abandoned.len();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::dossier::Stamped;
 use crate::ending::{Class, Exit, Severity, words};
-use crate::fact::{Deadline, Fact, PlanKind, RunId, Source};
+use crate::fact::{Away, Deadline, Fact, PlanKind, RunId, Source};
 use crate::judge::{Context, State, Successor};
 use crate::moment::Moment;
 use crate::plan::{Window, holding};
@@ -109,6 +109,8 @@ pub struct Worker {
     pub(crate) runs: Vec<Run>,
     /// Planned work that speaks of it, in the order of its announcement.
     pub(crate) windows: Option<Arc<[Window]>>,
+    /// When the observer did not watch, oldest first; the same for all workers.
+    pub(crate) absences: Option<Arc<[Away]>>,
 }
 
 /// A run's class before and after a fact.
@@ -122,7 +124,7 @@ pub(crate) struct Shift {
 
 impl Worker {
     pub(crate) fn new(service: Arc<str>, worker: Arc<str>, windows: Vec<Window>) -> Self {
-        let mut new = Self { service, worker, runs: Vec::new(), windows: None };
+        let mut new = Self { service, worker, runs: Vec::new(), windows: None, absences: None };
         new.take_windows(windows);
         new
     }
@@ -152,9 +154,22 @@ impl Worker {
     }
 
     /// Whether what was so at a moment was still so when a maintenance was over.
-    pub(crate) fn outlasted_maintenance(&self, at: Moment, now: Moment) -> bool {
-        let maintenances = self.windows().iter().filter(|window| window.plan.kind == PlanKind::Maintenance);
-        maintenances.into_iter().any(|window| at < window.until && window.until <= now)
+    pub(crate) fn outlasted_maintenance(&self, at: Moment, now: Moment, rules: &Rules) -> bool {
+        let mut maintenances = self.windows().iter().filter(|it| it.plan.kind == PlanKind::Maintenance);
+        maintenances.any(|window| at < window.until && self.judged_from(window.until, rules) <= now)
+    }
+
+    /// From when something that was due is judged: at once, or when the observer, which was away then or just back, has
+    /// given its runs one full silence timeout to speak. A later absence takes nothing back.
+    pub(crate) fn judged_from(&self, due: Moment, rules: &Rules) -> Moment {
+        let of_then = self.runs.iter().filter(|run| run.started_at() <= due);
+        let silence_ms =
+            of_then.map(|run| rules.silence_ms(run.interval_ms(rules))).max().unwrap_or_default();
+        let absences = self.absences.as_deref().unwrap_or_default();
+        absences.iter().fold(due, |due, away| {
+            let hold = away.to.plus(silence_ms);
+            if away.from < due && due < hold { hold } else { due }
+        })
     }
 
     /// Whether one of its runs is on a host.
@@ -207,6 +222,12 @@ impl Worker {
         self.runs().find(|run| !self.is_child_of_a_live_run(run)).or_else(|| self.runs.last())
     }
 
+    /// The newest run that lives, and is not the child of another that does: whom a request to the worker is for.
+    #[must_use]
+    pub fn live_run(&self) -> Option<&Run> {
+        self.runs().find(|run| !run.ended() && !self.is_child_of_a_live_run(run))
+    }
+
     /// The newest run that has ended; the end of a live run's child is not the worker's.
     #[must_use]
     pub fn last_ended(&self) -> Option<&Run> {
@@ -232,8 +253,8 @@ impl Worker {
         run.parent_run().is_some_and(|parent| self.run(parent).is_some())
     }
 
-    /// Who answers for a run's promise: its successors, and a child to which it had handed over before it ended.
-    fn heirs(&self, run: &Run) -> impl Iterator<Item = &Run> {
+    /// Who answers for a run that is gone, and for its promise: its successors, and a child to which it had handed over before it ended.
+    pub(crate) fn heirs(&self, run: &Run) -> impl Iterator<Item = &Run> {
         let (parent, over) = (run.id, run.told_its_end());
         let children = self.runs.iter().filter(move |child| over && child.parent_run() == Some(parent));
         self.successors(run).chain(children.filter(|child| !child.ended()))
@@ -265,7 +286,7 @@ impl Worker {
         }
         if let Some(run) = self.run_mut(fact.id.run) {
             run.dossier.admit(fact);
-            if matches!(fact.id.source, Source::Own | Source::Witness) {
+            if [Source::Own, Source::Witness].contains(&fact.id.source) {
                 run.last_said = run.last_said.max(fact.occurred());
             }
             // A spooled fact may be first to arrive; the run was heard of at the earliest receipt.
@@ -316,8 +337,15 @@ impl Worker {
     }
 
     fn record(&mut self, shift: &Shift, fact: &Fact) {
-        let Some((from, from_at)) = shift.from else { return };
         let because = because(fact, shift.run);
+        let Some((from, from_at)) = shift.from else {
+            // What lay in one spool is read word by word, at one moment: it is one amendment, to what it comes to.
+            let last = self.run_mut(shift.run).and_then(|run| run.amendments.last_mut());
+            if let Some(last) = last.filter(|last| last.to.is_none() && last.at == fact.taken) {
+                (last.to, last.because) = (shift.to, because);
+            }
+            return;
+        };
         if let Some(run) = self.run_mut(shift.run) {
             if run.amendments.len() == AMENDMENTS_MAX {
                 run.amendments.remove(0);
@@ -379,7 +407,7 @@ impl Worker {
     pub fn failure(&self, rules: &Rules) -> Option<&Run> {
         let ended = self.last_ended()?;
         let bad = ended.verdict.class().is_some_and(|class| class.severity() == Severity::Page);
-        let replaced = self.successors(ended).any(|next| next.ready_at().is_some());
+        let replaced = self.heirs(ended).any(|next| next.ready_at().is_some());
         (bad && !replaced && !self.is_covered(ended, rules)).then_some(ended)
     }
 
@@ -448,11 +476,15 @@ impl Worker {
             Some(window) => (Condition::Maintenance, window.from),
             None => self.condition(now, promise, rules),
         };
+        #[cfg(feature = "planted")]
+        let (condition, since) = crate::planted::stood((condition, since), rules);
         let ended =
             self.last_ended().and_then(|run| run.verdict.class()).map_or(Severity::None, Class::severity);
         let severity = match condition {
             Condition::Stopped | Condition::Restarting => ended.min(Severity::Ticket),
-            Condition::Suspended if now.since(since) >= rules.suspended_ms => Severity::Page,
+            Condition::Suspended if now >= self.judged_from(since.plus(rules.suspended_ms), rules) => {
+                Severity::Page
+            }
             Condition::Maintenance
             | Condition::CrashLoop
             | Condition::RestartOverdue
@@ -574,11 +606,14 @@ fn because(fact: &Fact, run: RunId) -> String {
     use crate::fact::What;
     let name = fact.what.type_name();
     let seq = fact.id.seq;
-    if matches!(fact.what, What::Plan(_) | What::PlanEnd(_)) {
-        return format!("planned work ({name} #{seq})");
-    }
     if fact.id.run != run {
-        return format!("{name} of another run");
+        // A plan is about no single run.
+        let planned = ["plan", "plan_end"].contains(&name);
+        return if planned {
+            format!("planned work ({name} #{seq})")
+        } else {
+            format!("{name} of another run")
+        };
     }
     match &fact.what {
         What::Final(_) => format!("final beat delivered late (final #{seq})"),

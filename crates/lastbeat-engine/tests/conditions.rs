@@ -3,7 +3,7 @@
 
 mod stage;
 
-use lastbeat_engine::ending::{AgentEnd, Cause, CauseKind, Class, ClassHint};
+use lastbeat_engine::ending::{AgentEnd, Cause, CauseKind, Class, ClassHint, Cleanup, StepOutcome};
 use lastbeat_engine::fact::{Final, LeftBehind, Notify, Start, WitnessStart};
 use lastbeat_engine::{Condition, RunId, Source, What};
 use stage::*;
@@ -83,7 +83,9 @@ fn a_run_whose_witness_left_without_an_exit_is_orphaned_while_it_goes_on() {
     let mut stage = Stage::new();
     let run = stage.witnessed(1);
     stage.own(run, start()).own(run, What::Ready).link(run, Source::Own, 2);
-    stage.unlink(run, Source::Witness, 1).pass(1_000).beat(run, Source::Own);
+    stage.unlink(run, Source::Witness, 1).pass(5_000).beat(run, Source::Own);
+    assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Live, vec![]));
+    stage.pass(5_000).beat(run, Source::Own);
     assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Live, vec!["LastbeatOrphaned"]));
     stage.link(run, Source::Witness, 3);
     assert_eq!(stage.open_alerts(), Vec::<&str>::new());
@@ -343,6 +345,143 @@ fn what_the_witness_saw_after_the_exit_asked_nobody() {
 }
 
 #[test]
+fn what_the_witness_saw_after_the_exit_is_no_second_request() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.witness(run, seen(by_signal("SIGTERM"))).pass(2_000).witness(run, exit_code(0));
+    stage.witness(run, seen(by_signal("SIGTERM")));
+    assert_eq!(stage.class(run), Some(Class::Shutdown));
+}
+
+#[test]
+fn a_second_request_may_come_by_another_signal() {
+    for signal in ["SIGINT", "SIGHUP", "SIGQUIT"] {
+        for (apart_ms, class) in [(500, Class::Shutdown), (2_000, Class::ShutdownAborted)] {
+            let mut stage = Stage::new();
+            let run = stage.witnessed(1);
+            stage.witness(run, seen(by_signal("SIGTERM"))).pass(apart_ms);
+            stage.witness(run, seen(by_signal(signal))).pass(100).witness(run, exit_code(0));
+            assert_eq!(stage.class(run), Some(class), "{signal} after {apart_ms} ms");
+        }
+    }
+}
+
+#[test]
+fn a_hang_up_for_a_reload_is_no_second_request() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.own(run, What::Start(Start { goodbye: true, reload: true, ..Start::default() }));
+    stage.own(run, What::Ready).witness(run, seen(by_signal("SIGTERM"))).pass(2_000);
+    stage.witness(run, seen(by_signal("SIGHUP"))).own(run, clean_goodbye(by_signal("SIGTERM"), None));
+    stage.witness(run, exit_code(0));
+    assert_eq!(stage.class(run), Some(Class::Shutdown));
+}
+
+#[test]
+fn an_operator_who_forces_a_stop_is_a_second_request() {
+    let alice = || Cause { who: Some("alice".into()), ..Cause::of(CauseKind::Operator) };
+    let by = |signal: &str| Cause { signal: Some(signal.into()), ..alice() };
+    let mut stage = Stage::new();
+    let linked = stage.witnessed(1);
+    stage.own(linked, start()).own(linked, What::Ready).own(linked, asked(alice())).pass(400);
+    stage.own(linked, asked(alice()));
+    let skipped = Cleanup { forced: true, ..cleaned(vec![step("flush", Some(StepOutcome::Skipped))]) };
+    stage.own(linked, goodbye(alice(), skipped, None)).witness(linked, exit_code(0));
+    assert_eq!(stage.class(linked), Some(Class::ShutdownAborted));
+
+    let mut stage = Stage::new();
+    let unlinked = stage.witnessed(1);
+    stage.witness(unlinked, seen(by("SIGTERM"))).pass(400).witness(unlinked, seen(by("SIGKILL")));
+    stage.witness(unlinked, exit_signal("SIGKILL"));
+    assert_eq!(stage.class(unlinked), Some(Class::ShutdownAborted));
+
+    let mut stage = Stage::new();
+    let at_once = stage.witnessed(1);
+    stage.witness(at_once, seen(by("SIGKILL"))).witness(at_once, exit_signal("SIGKILL"));
+    assert_eq!(
+        (stage.class(at_once), stage.cause_kind(at_once)),
+        (Some(Class::ShutdownAborted), Some("operator"))
+    );
+}
+
+#[test]
+fn a_signal_after_an_operators_stop_of_an_unlinked_program_is_the_first() {
+    let by_alice = |signal: &str| Cause {
+        who: Some("alice".into()),
+        signal: Some(signal.into()),
+        ..Cause::of(CauseKind::Operator)
+    };
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.witness(run, seen(by_alice("SIGTERM"))).pass(3_000).witness(run, seen(keyboard()));
+    stage.pass(500).witness(run, exit_code(0));
+    assert_eq!((stage.class(run), stage.cause_kind(run)), (Some(Class::Shutdown), Some("operator")));
+}
+
+#[test]
+fn the_goodbye_of_a_run_whose_witness_was_killed_is_believed_ten_seconds_later() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.own(run, start()).own(run, What::Ready).link(run, Source::Own, 2);
+    stage.unlink(run, Source::Witness, 1).pass(4_000).beat(run, Source::Own);
+    stage.own(run, asked(keyboard())).own(run, clean_goodbye(keyboard(), Some(5_000)));
+    stage.unlink(run, Source::Own, 2).pass(10_000);
+    assert_eq!(
+        (stage.class(run), stage.open_alerts()),
+        (Some(Class::Shutdown), vec!["LastbeatRestartOverdue"])
+    );
+}
+
+#[test]
+fn an_open_link_of_a_witness_that_is_silent_itself_shows_nobody_alive() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.own(run, start()).own(run, What::Ready).pass(16_000);
+    stage.spooled(run, Source::Own, 3_000, asked(keyboard()));
+    stage.spooled(run, Source::Own, 1_000, clean_goodbye(keyboard(), None)).pass(60_000);
+    assert_eq!((stage.class(run), stage.open_alerts()), (Some(Class::Shutdown), vec![]));
+}
+
+#[test]
+fn a_terminal_that_closes_asks_whatever_was_declared() {
+    let closed = || Cause { signal: Some("SIGHUP".into()), ..Cause::of(CauseKind::TerminalHangup) };
+    let reloads = || Start { reload: true, ..Start::default() };
+    let begun = |stage: &mut Stage| {
+        let run = stage.run(1);
+        let what = What::WitnessStart(WitnessStart { start: reloads(), ready: true, back_within_ms: None });
+        stage.witness(run, what).link(run, Source::Witness, 1).witness(run, seen(closed()));
+        run
+    };
+    let mut stage = Stage::new();
+    let run = begun(&mut stage);
+    assert_eq!(stage.condition(), Condition::Stopping);
+    stage.pass(2_000).witness(run, exit_code(1));
+    assert_eq!((stage.class(run), stage.cause_kind(run)), (Some(Class::Shutdown), Some("terminal_hangup")));
+
+    let mut stage = Stage::new();
+    let run = begun(&mut stage);
+    stage.pass(30_000);
+    assert_eq!(stage.class(run), Some(Class::ShutdownTimeout), "who ignores it has its deadline");
+
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.own(run, What::Start(Start { goodbye: true, ..reloads() })).own(run, What::Ready);
+    stage.witness(run, seen(closed())).witness(run, exit_signal("SIGHUP"));
+    let expected = (Some(Class::ShutdownDegraded), Some("terminal_hangup"));
+    assert_eq!((stage.class(run), stage.cause_kind(run)), expected);
+}
+
+#[test]
+fn an_operator_who_asks_and_is_followed_by_a_signal_forces_nothing() {
+    let alice = Cause { who: Some("alice".into()), ..Cause::of(CauseKind::Operator) };
+    let mut stage = Stage::new();
+    let run = stage.live(1);
+    stage.own(run, asked(alice.clone())).pass(2_000).own(run, asked(by_signal("SIGTERM")));
+    stage.own(run, goodbye(alice, cleaned(vec![step("flush", Some(StepOutcome::Skipped))]), None));
+    assert_eq!(stage.class(run), Some(Class::Shutdown));
+}
+
+#[test]
 fn forked_children_that_vanish_are_no_crash_loop_of_their_parent() {
     let mut stage = Stage::new();
     let parent = stage.live(1);
@@ -366,6 +505,71 @@ fn a_child_that_was_handed_over_to_keeps_its_parents_promise() {
         stage.pass(5_000).beat(child, Source::Own);
     }
     assert_eq!((stage.condition(), stage.alerts()), (Condition::Live, vec![]));
+}
+
+#[test]
+fn a_child_that_lives_takes_the_place_of_a_parent_that_was_killed() {
+    let mut stage = Stage::new();
+    let parent = stage.witnessed(1);
+    stage.own(parent, start()).own(parent, What::Ready);
+    let child = stage.run(2);
+    stage
+        .pass(1_000)
+        .own(child, What::Start(Start { goodbye: true, parent_run: Some(parent), ..Start::default() }));
+    stage.own(child, What::Ready).link(child, Source::Own, 2);
+    for _ in 0..20 {
+        stage.pass(4_000).beat(child, Source::Own).beat(parent, Source::Own).beat(parent, Source::Witness);
+    }
+    stage.witness(parent, exit_signal("SIGKILL"));
+    assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Live, vec!["LastbeatWorkerFailed"]));
+    for _ in 0..16 {
+        stage.pass(4_000).beat(child, Source::Own);
+    }
+    assert_eq!((stage.condition(), stage.open_alerts()), (Condition::Live, vec![]));
+}
+
+#[test]
+fn a_step_that_began_and_was_not_heard_of_again_is_named() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.witness(run, seen(by_signal("SIGTERM"))).own(run, What::Step(step("flush", None)));
+    stage.witness(run, exit_code(0));
+    assert_eq!(stage.words(), "Stopped, cleanup partial: flush not finished");
+}
+
+#[test]
+fn a_ticket_of_before_the_maintenance_is_not_forgotten_over_it() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.own(run, start()).own(run, What::Ready).witness(run, exit_code(0)).pass(1_000);
+    let plan = lastbeat_engine::fact::Plan {
+        id: "window".into(),
+        kind: lastbeat_engine::fact::PlanKind::Maintenance,
+        service: "s".into(),
+        worker: None,
+        for_ms: 60_000,
+        who: None,
+        why: None,
+        deploy: None,
+    };
+    stage.operator(What::Plan(plan)).pass(1_000);
+    assert_eq!(stage.open_alerts(), ["LastbeatExitedSilently"]);
+    stage.pass(120_000);
+    assert_eq!(stage.open_alerts(), ["LastbeatExitedSilently"]);
+}
+
+#[test]
+fn a_verdict_names_the_plan_and_the_children_it_rests_on() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.witness(run, seen(by_signal("SIGTERM")));
+    let children = vec![(71, "feed".to_owned())];
+    stage.witness(run, What::LeftBehind(LeftBehind { children, ..LeftBehind::default() }));
+    stage.witness(run, exit_code(0));
+    let snapshot = stage.roster.snapshot();
+    let ending = snapshot.run(run).unwrap().1.verdict().ending().unwrap().clone();
+    let facts: Vec<String> = ending.evidence.into_iter().flat_map(|it| it.facts).collect();
+    assert_eq!(facts, ["signal_seen #2", "left_behind #3", "exit #4"]);
 }
 
 #[test]

@@ -4,8 +4,8 @@ mod stage;
 
 use lastbeat_engine::ending::CauseKind;
 use lastbeat_engine::fact::{Forget, Plan, PlanEnd, PlanKind, Start, WitnessStart};
-use lastbeat_engine::{AlertName, Class, Condition, Moment, RunId, Source, What};
-use stage::{Stage, asked, by_signal, clean_goodbye, exit_code, exit_signal, seen, start};
+use lastbeat_engine::{AlertName, Class, Condition, Moment, RunId, Severity, Source, What};
+use stage::{Stage, asked, by_signal, clean_goodbye, exit_code, exit_signal, keyboard, seen, start};
 
 const MINUTE: u64 = 60_000;
 
@@ -200,6 +200,56 @@ fn a_maintenance_that_ended_unwatched_is_judged_after_the_workers_could_speak() 
 }
 
 #[test]
+fn a_collector_that_restarts_takes_no_page_back_that_is_open() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.operator(plan("window", PlanKind::Maintenance, 60_000));
+    stage.pass(1_000).witness(run, exit_signal("SIGKILL")).pass(60_000);
+    assert_eq!(stage.open_alerts(), ["LastbeatMaintenanceOver"]);
+    for _ in 0..3 {
+        stage.pass(120_000).away(10_000);
+        assert_eq!(stage.open_alerts(), ["LastbeatMaintenanceOver"]);
+        assert_eq!(stage.words(), "Failed: still down after maintenance");
+    }
+    // Nor does a slow beater that comes later.
+    let slow = stage.run(2);
+    let start = Start { interval_ms: Some(60_000), goodbye: true, ..Start::default() };
+    stage.own(slow, What::Start(start)).pass(1_000);
+    assert_eq!(stage.open_alerts(), ["LastbeatMaintenanceOver"]);
+    assert_eq!(stage.alerts().len(), 1, "it was told once: {:?}", stage.alerts());
+}
+
+#[test]
+fn a_promise_that_was_answered_too_late_is_not_taken_back_by_a_later_absence() {
+    let mut stage = Stage::new();
+    let old = stage.live(1);
+    stage.own(old, asked(keyboard())).own(old, clean_goodbye(keyboard(), Some(5_000)));
+    stage.away(60_000);
+    let late = stage.live(2);
+    for _ in 0..8 {
+        stage.pass(5_000).beat(late, Source::Own);
+    }
+    assert_eq!(stage.open_alerts(), ["LastbeatRestartOverdue"]);
+    stage.away(10_000);
+    assert_eq!(stage.open_alerts(), ["LastbeatRestartOverdue"]);
+}
+
+#[test]
+fn who_was_stopped_while_nobody_watched_may_show_that_it_goes_on() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.witness(run, What::Stopped).pass(5_000).away(120_000);
+    assert_eq!(stage.open_alerts(), Vec::<&str>::new());
+    assert_eq!(stage.standing().severity, Severity::None);
+    stage.pass(29_000).beat(run, Source::Witness);
+    assert_eq!(stage.open_alerts(), Vec::<&str>::new());
+    stage.pass(1_000);
+    assert_eq!((stage.open_alerts(), stage.standing().severity), (vec!["LastbeatSuspended"], Severity::Page));
+    stage.away(20_000);
+    assert_eq!(stage.open_alerts(), ["LastbeatSuspended"], "what was told is not taken back");
+}
+
+#[test]
 fn all_runs_of_a_silent_host_are_one_page() {
     let mut stage = Stage::new();
     let silent = [linked(&mut stage, 1, "h1", "a"), linked(&mut stage, 2, "h1", "a")];
@@ -329,6 +379,22 @@ fn who_stays_silent_is_lost_inside_the_one_alert_and_stands_alone_when_it_is_ove
     beat_all(&mut stage, &back, MINUTE);
     assert_eq!(stage.class(silent[0]), Some(Class::Lost));
     assert_eq!(stage.open_alerts(), ["LastbeatWorkerFailed"]);
+}
+
+#[test]
+fn who_is_lost_in_a_mass_silence_is_lost_and_not_with_its_host() {
+    let mut stage = Stage::new();
+    let runs: Vec<RunId> = (0..9_u8)
+        .map(|place| {
+            linked(&mut stage, u128::from(place) + 1, ["north", "south", "west"][usize::from(place / 3)], "b")
+        })
+        .collect();
+    stage.pass(1_000);
+    beat_all(&mut stage, &runs, 10_000);
+    beat_all(&mut stage, &runs[6..], 400_000);
+    let classes: Vec<Option<Class>> = runs.iter().map(|run| stage.class(*run)).collect();
+    assert_eq!(classes[..6], [Some(Class::Lost); 6]);
+    assert_eq!(stage.open_alerts(), ["LastbeatObserverOrNetwork"]);
 }
 
 #[test]

@@ -18,8 +18,8 @@ mod script;
 use std::collections::BTreeSet;
 
 use lastbeat_engine::ending::{CauseKind, CleanupOutcome};
-use lastbeat_engine::{AlertName, Class, Condition};
-use play::{Shown, play};
+use lastbeat_engine::{AlertName, Class, Condition, NoticeName};
+use play::play;
 use rows::{Expect, Row, cast, folder, rows};
 
 /// The numbers of the table; what lies between them is not in it.
@@ -30,7 +30,9 @@ const NUMBERS: [u32; 64] = [
 ];
 
 /// Rows in which no run is judged: they are about the page and the collector alone.
-const NOTHING_TO_JUDGE: [u32; 3] = [63, 64, 80];
+const NOBODY_THERE: [u32; 3] = [63, 64, 80];
+/// Those of them in which the engine says nothing either: the collector is not there.
+const NOTHING_SAID: [u32; 2] = [63, 64];
 
 /// The rules that must be shown, by their ids.
 const RULES: [&str; 15] =
@@ -47,15 +49,31 @@ fn all_rows() -> Vec<Row> {
     rows("endings.toml").into_iter().chain(rows("further.toml")).collect()
 }
 
-/// Every row with steps, and what was seen when it was played.
-fn all_played() -> Vec<(Row, Shown)> {
+/// Every row that expects something, and what was wrong when it was played.
+fn all_played() -> Vec<(Row, Vec<String>)> {
     let cast = cast();
-    let mut played = Vec::new();
-    for row in all_rows().into_iter().filter(|row| !row.steps.is_empty()) {
-        let shown = play(&row, &cast);
-        played.push((row, shown));
-    }
-    played
+    let played = |row: Row| {
+        let wrong = play(&row, &cast);
+        (row, wrong)
+    };
+    all_rows().into_iter().filter(|row| row.expect.is_some()).map(played).collect()
+}
+
+/// Each word that a row says is right: what was only seen on the way is asserted by nobody.
+fn asserted(expect: &Expect) -> impl Iterator<Item = String> {
+    let of = |kind: &'static str, words: Vec<Option<&String>>| {
+        words.into_iter().flatten().map(|word| format!("{kind} {word}")).collect::<Vec<_>>()
+    };
+    [
+        of("class", expect.ends.iter().map(|end| Some(&end.class)).collect()),
+        of("cause", expect.ends.iter().map(|end| end.cause.as_ref()).collect()),
+        of("cleanup", expect.ends.iter().map(|end| end.cleanup.as_ref()).collect()),
+        of("condition", expect.page.iter().map(|look| look.condition.as_ref()).collect()),
+        of("alert", expect.alerts.iter().map(|due| Some(&due.name)).collect()),
+        of("notice", expect.notices.iter().map(|told| Some(&told.name)).collect()),
+    ]
+    .into_iter()
+    .flatten()
 }
 
 #[test]
@@ -75,20 +93,23 @@ fn every_row_says_how_it_is_produced_and_what_is_right() {
         for need in &row.os {
             assert!(OS.contains(&need.as_str()), "row {label} needs {need}: what is that?");
         }
-        let nothing = row.number.is_some_and(|number| NOTHING_TO_JUDGE.contains(&number));
-        assert_eq!(row.steps.is_empty(), nothing, "row {label}: steps, or a reason why there are none");
-        assert_eq!(row.why_no_steps.is_some(), nothing, "row {label}: steps, or a reason why there are none");
+        let nobody = row.number.is_some_and(|number| NOBODY_THERE.contains(&number));
+        assert_eq!(row.steps.is_empty(), nobody, "row {label}: steps, or a reason why there are none");
+        assert_eq!(row.why_no_steps.is_some(), nobody, "row {label}: steps, or a reason why there are none");
         let expects = row.expect.as_ref().is_some_and(|expect| !expect.ends.is_empty());
-        assert_eq!(expects, !nothing, "row {label} expects the end of no run");
+        assert_eq!(expects, !nobody, "row {label} expects the end of no run");
+        let silent = row.number.is_some_and(|number| NOTHING_SAID.contains(&number));
+        let says = row.expect.as_ref().is_some_and(|expect| !expect.page.is_empty());
+        assert!(says || silent || !nobody, "row {label} expects nothing to be said");
     }
 }
 
 #[test]
 fn every_row_is_judged_right_in_time_and_without_a_false_alarm() {
     let mut wrong = Vec::new();
-    for (row, shown) in all_played() {
+    for (row, differences) in all_played() {
         // The first few differences of a row tell it all.
-        let some: Vec<String> = shown.wrong.iter().take(6).map(|what| format!("    {what}")).collect();
+        let some: Vec<String> = differences.iter().take(6).map(|what| format!("    {what}")).collect();
         if !some.is_empty() {
             wrong.push(format!("row {} ({}):\n{}", row.label(), row.title, some.join("\n")));
         }
@@ -99,16 +120,8 @@ fn every_row_is_judged_right_in_time_and_without_a_false_alarm() {
 #[test]
 fn every_word_and_every_rule_is_shown_by_a_row_that_is_right() {
     let mut shown: BTreeSet<String> = BTreeSet::new();
-    for (row, seen) in all_played().iter().filter(|(_, seen)| seen.wrong.is_empty()) {
-        for (kind, words) in [
-            ("class", &seen.classes),
-            ("cause", &seen.causes),
-            ("cleanup", &seen.cleanups),
-            ("condition", &seen.conditions),
-            ("alert", &seen.alerts),
-        ] {
-            shown.extend(words.iter().map(|word| format!("{kind} {word}")));
-        }
+    for (row, _) in all_played().iter().filter(|(_, wrong)| wrong.is_empty()) {
+        shown.extend(row.expect.iter().flat_map(asserted));
         for rule in &row.shows {
             assert!(RULES.contains(&rule.as_str()), "row {} shows {rule}: no such rule", row.label());
             shown.insert(format!("rule {rule}"));
@@ -119,8 +132,10 @@ fn every_word_and_every_rule_is_shown_by_a_row_that_is_right() {
     let cleanups = CleanupOutcome::ALL.iter().map(|outcome| format!("cleanup {}", outcome.as_str()));
     let conditions = Condition::ALL.iter().map(|condition| format!("condition {}", condition.as_str()));
     let alerts = AlertName::ALL.iter().map(|name| format!("alert {}", name.as_str()));
+    let notices = NoticeName::ALL.iter().map(|name| format!("notice {}", name.as_str()));
     let rules = RULES.iter().map(|rule| format!("rule {rule}"));
-    let all = classes.chain(causes).chain(cleanups).chain(conditions).chain(alerts).chain(rules);
+    let all =
+        classes.chain(causes).chain(cleanups).chain(conditions).chain(alerts).chain(notices).chain(rules);
     let missing: Vec<String> = all.filter(|word| !shown.contains(word)).collect();
     assert!(missing.is_empty(), "no row that is right shows: {}", missing.join(", "));
 }
@@ -149,7 +164,7 @@ fn overview() -> String {
         ));
         for row in rows(file) {
             let [class, cause, words, alert] = row.expect.as_ref().map_or_else(
-                || [String::new(), String::new(), "nothing to judge".to_owned(), String::new()],
+                || [String::new(), String::new(), "nothing to judge".to_owned(), "none".to_owned()],
                 in_short,
             );
             let cells = [row.label(), row.title.clone(), class, cause, words, alert];

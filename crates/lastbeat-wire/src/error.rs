@@ -75,6 +75,16 @@ codes! {
     UnknownPlan = "unknown_plan", 404, "see GET /v1/plans for those of the last day";
     /// A run of the worker has not ended.
     RunOpen = "run_open", 409, "stop it first; only what has ended can be forgotten";
+    /// What a run is asked to do cannot be made of what was sent.
+    BadOrder = "bad_order", 422, "send who and why (at most 256 bytes each) and, of a stop, force (true or false); each may be absent";
+    /// Nothing of the worker runs.
+    NotRunning = "not_running", 409, "see GET /v1/workers/{service}/{worker} for how its last run ended";
+    /// The run did not say that it may be asked this.
+    NotOptedIn = "not_opted_in", 409, "send its process SIGTERM where it runs; a program opts in with Builder::stoppable() or Builder::pausable() (capabilities stop and pause of its start)";
+    /// The run has no open link to be asked by.
+    NotLinked = "not_linked", 409, "it is asked by its link: ask again when it is linked, or send its process SIGTERM where it runs";
+    /// The link of the run has not taken what it was asked before.
+    LinkBusy = "link_busy", 503, "what was asked before waits on its link still; ask again later";
     /// `content-type` is not `application/json`.
     UnsupportedMediaType = "unsupported_media_type", 415, "send content-type: application/json";
     /// The `Host` or `Origin` of the request is a stranger's.

@@ -431,6 +431,24 @@ pub struct CollectorReport {
 pub struct AlertsReport {
     /// Open ones first, then those resolved within the hour.
     pub alerts: Vec<AlertReport>,
+    /// Stops of the last hour that somebody may want to know of; they wake nobody.
+    #[serde(default)]
+    pub notices: Vec<NoticeReport>,
+}
+
+/// One stop that somebody may want to know of: by a hang-up, or by a sender whom nobody could read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticeReport {
+    /// What it is about: `LastbeatStoppedByHangup` or `LastbeatStoppedByUnknown`.
+    pub name: String,
+    /// The service.
+    pub service: Name,
+    /// The worker.
+    pub worker: Name,
+    /// When it ended.
+    pub at: Timestamp,
+    /// By whom, as far as is known.
+    pub because: String,
 }
 
 /// One alert.
@@ -516,4 +534,13 @@ pub struct ForgottenReport {
     pub service: Name,
     /// Its name.
     pub worker: Name,
+}
+
+/// `POST /v1/workers/{service}/{worker}/stop`, `…/pause`, `…/resume`: it was asked. What it does then it says itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedReport {
+    /// The run that was asked: the newest of the worker that lives.
+    pub run_id: RunId,
+    /// When, by the collector's clock.
+    pub at: Timestamp,
 }

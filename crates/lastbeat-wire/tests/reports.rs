@@ -195,7 +195,14 @@ fn alerts_are_read_as_they_were_promised() {
         because: "30 of 40 silent".into(),
         ..open.clone()
     };
-    holds("alerts.json", &AlertsReport { alerts: vec![open, of_the_fleet] });
+    let notice = NoticeReport {
+        name: "LastbeatStoppedByHangup".into(),
+        service: name("trader"),
+        worker: name("main"),
+        at: at("12:03:07"),
+        because: "its terminal closed".into(),
+    };
+    holds("alerts.json", &AlertsReport { alerts: vec![open, of_the_fleet], notices: vec![notice] });
 }
 
 #[test]
@@ -230,6 +237,7 @@ fn status_and_plans_are_read_as_they_were_promised() {
         deploy: Some("42".into()),
     };
     holds("plans.json", &PlansReport { plans: vec![plan] });
+    holds("asked.json", &AskedReport { run_id: run(1), at: at("12:03:07") });
     holds("forgotten.json", &ForgottenReport { service: name("trader"), worker: name("main") });
 }
 

@@ -245,7 +245,7 @@ impl Agent {
         if let Some(run) = self.shared.run.upgrade() {
             return start(&run, Some(self.clone()));
         }
-        tracing::warn!(agent = name, "its run is over: it is not started");
+        crate::events::quietly(|| tracing::warn!(agent = name, "its run is over: it is not started"));
         let token = self.shared.token.child_token();
         let agent = Self::of(Weak::new(), usable_name(name), Some(self.clone()), token);
         agent.shared.finished.store(true, Ordering::Release);
@@ -270,8 +270,9 @@ impl AgentHandle {
     /// no stop is asked and its owner did not [call it off](Self::cancel), this is reported as
     /// `cancelled_unexpected`, unless the agent ends with an error of its own.
     pub fn abort(&self) {
-        self.agent.shared.token.cancel();
+        // In this order: an agent that ends by its token, before it is dropped, has been broken off too.
         self.agent.shared.abort.cancel();
+        self.agent.shared.token.cancel();
     }
 
     /// Whether it has ended.

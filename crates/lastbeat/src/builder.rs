@@ -167,10 +167,12 @@ impl Builder {
             && let Some(grace) = witness_grace()
             && config.stay_inside(grace)
         {
-            tracing::warn!(
-                grace_ms = whole_ms(grace),
-                "the witness ends a stop sooner than this worker would: its grace is the stop deadline"
-            );
+            crate::events::quietly(|| {
+                tracing::warn!(
+                    grace_ms = whole_ms(grace),
+                    "the witness ends a stop sooner than this worker would: its grace is the stop deadline"
+                )
+            });
         }
         let identity = self.identity(&config, adopted);
         let parent_run = crate::ancestry::parent_of(&identity).or(parent_run);
@@ -190,6 +192,7 @@ impl Builder {
                 adopted.is_some(),
             ),
             gate: Gate::default(),
+            streams: Arc::default(),
             pulse: Pulse::default(),
             environment,
             scale: config.scale,
@@ -224,7 +227,7 @@ impl Builder {
     fn config(&self) -> Config {
         let (mut config, errors) = Config::read(|name| std::env::var_os(name));
         for error in errors {
-            tracing::warn!(%error, "a setting cannot be used");
+            crate::events::quietly(|| tracing::warn!(%error, "a setting cannot be used"));
         }
         if let Some(url) = &self.collector {
             config.collector = url.clone();
@@ -326,7 +329,9 @@ fn witness_grace() -> Option<Duration> {
     match text.parse() {
         Ok(grace_ms) => Some(Duration::from_millis(grace_ms)),
         Err(error) => {
-            tracing::warn!(%text, %error, "LASTBEAT_GRACE_MS is no number: the own stop deadline holds");
+            crate::events::quietly(
+                || tracing::warn!(%text, %error, "LASTBEAT_GRACE_MS is no number: the own stop deadline holds"),
+            );
             None
         }
     }

@@ -131,7 +131,9 @@ impl Courier {
         let (bell, sleeper) = match crate::wake::pair() {
             Ok((bell, sleeper)) => (Some(Arc::new(bell)), Some(sleeper)),
             Err(error) => {
-                tracing::warn!(%error, "no descriptor for the client's thread: facts will be spooled at the end");
+                crate::events::quietly(
+                    || tracing::warn!(%error, "no descriptor for the client's thread: facts will be spooled at the end"),
+                );
                 (None, None)
             }
         };
@@ -162,7 +164,9 @@ impl Courier {
         let address = match Address::parse("collector", &config.collector) {
             Ok(address) => address,
             Err(error) => {
-                tracing::warn!(%error, "no link to a collector: facts will be spooled at the end");
+                crate::events::quietly(
+                    || tracing::warn!(%error, "no link to a collector: facts will be spooled at the end"),
+                );
                 return;
             }
         };
@@ -177,11 +181,15 @@ impl Courier {
             theirs.lock().alive = false;
             theirs.changed.notify_all();
             if ended.is_err() {
-                tracing::error!("the client's thread failed: facts will be spooled at the end");
+                crate::events::quietly(|| {
+                    tracing::error!("the client's thread failed: facts will be spooled at the end")
+                });
             }
         });
         if let Err(error) = started {
-            tracing::warn!(%error, "no thread for the client: facts will be spooled at the end");
+            crate::events::quietly(
+                || tracing::warn!(%error, "no thread for the client: facts will be spooled at the end"),
+            );
             shared.lock().alive = false;
         }
     }

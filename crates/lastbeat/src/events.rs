@@ -64,6 +64,18 @@ pub const ALL: &[Event] = &[
     event("lastbeat.step", Level::INFO, false, "a step is ok, or skipped on purpose"),
     event("lastbeat.step", Level::WARN, true, "a step failed, is partial, or was cut"),
     event(
+        "lastbeat.streams_closed",
+        Level::INFO,
+        false,
+        "a server is closed: how many streams of the run have said goodbye, and how many clients left by themselves",
+    ),
+    event(
+        "lastbeat.streams_closed",
+        Level::WARN,
+        true,
+        "a server is closed, and streams of the run were cut",
+    ),
+    event(
         "lastbeat.stopped",
         Level::INFO,
         false,
@@ -94,6 +106,12 @@ macro_rules! tell {
             _ => tracing::event!(name: $name, parent: $parent, Level::DEBUG, $($fields)*),
         }
     };
+}
+
+/// Tells the host's log something. A subscriber that panics must not take a thread of ours with it: one that writes to
+/// a terminal does when that is gone, which is just when its hang-up is to be heard (ending 52).
+pub(crate) fn quietly(tell: impl FnOnce()) {
+    drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(tell)));
 }
 
 /// The span of a run, from `connect` to the final heartbeat. Fields by OpenTelemetry's conventions.
@@ -140,99 +158,140 @@ pub(crate) fn step_span(stop: &Span, name: &Name, timeout: Duration) -> Span {
 }
 
 pub(crate) fn stop_requested(run: &Span, cause: &Cause, deadline: Duration) {
-    tracing::event!(
-        name: "lastbeat.stop_requested",
-        parent: run,
-        Level::INFO,
-        lastbeat.cause = cause.kind.as_str(),
-        lastbeat.signal = cause.signal,
-        lastbeat.deadline_ms = whole_ms(deadline),
-        "stop requested by {}",
-        who(cause)
-    );
+    quietly(|| {
+        tracing::event!(
+            name: "lastbeat.stop_requested",
+            parent: run,
+            Level::INFO,
+            lastbeat.cause = cause.kind.as_str(),
+            lastbeat.signal = cause.signal,
+            lastbeat.deadline_ms = whole_ms(deadline),
+            "stop requested by {}",
+            who(cause)
+        );
+    });
 }
 
 pub(crate) fn stop_forced(run: &Span, cause: &Cause) {
-    tracing::event!(
-        name: "lastbeat.stop_forced",
-        parent: run,
-        Level::WARN,
-        lastbeat.cause = cause.kind.as_str(),
-        "stop forced by {}: what is left of the cleanup is skipped",
-        who(cause)
-    );
+    quietly(|| {
+        tracing::event!(
+            name: "lastbeat.stop_forced",
+            parent: run,
+            Level::WARN,
+            lastbeat.cause = cause.kind.as_str(),
+            "stop forced by {}: what is left of the cleanup is skipped",
+            who(cause)
+        );
+    });
 }
 
 pub(crate) fn agent_ended(run: &Span, name: &Name, end: AgentEnd, error: Option<&str>) {
-    let agent = name.as_str();
-    match end {
-        AgentEnd::Completed => {
-            tracing::event!(name: "lastbeat.agent_completed", parent: run, Level::DEBUG, agent, "agent completed");
+    quietly(|| {
+        let agent = name.as_str();
+        match end {
+            AgentEnd::Completed => {
+                tracing::event!(name: "lastbeat.agent_completed", parent: run, Level::DEBUG, agent, "agent completed");
+            }
+            AgentEnd::CancelledExpected => tracing::event!(
+                name: "lastbeat.agent_cancelled", parent: run, Level::INFO, agent, expected = true, "agent cancelled"
+            ),
+            AgentEnd::CancelledUnexpected => tracing::event!(
+                name: "lastbeat.agent_cancelled", parent: run, Level::WARN, agent, expected = false,
+                "agent cancelled, and no stop was asked"
+            ),
+            AgentEnd::Crashed => tracing::event!(
+                name: "lastbeat.agent_crashed", parent: run, Level::ERROR, agent, error, "agent crashed"
+            ),
+            AgentEnd::Abandoned => tracing::event!(
+                name: "lastbeat.agent_abandoned", parent: run, Level::WARN, agent, "agent still alive at the end"
+            ),
         }
-        AgentEnd::CancelledExpected => tracing::event!(
-            name: "lastbeat.agent_cancelled", parent: run, Level::INFO, agent, expected = true, "agent cancelled"
-        ),
-        AgentEnd::CancelledUnexpected => tracing::event!(
-            name: "lastbeat.agent_cancelled", parent: run, Level::WARN, agent, expected = false,
-            "agent cancelled, and no stop was asked"
-        ),
-        AgentEnd::Crashed => tracing::event!(
-            name: "lastbeat.agent_crashed", parent: run, Level::ERROR, agent, error, "agent crashed"
-        ),
-        AgentEnd::Abandoned => tracing::event!(
-            name: "lastbeat.agent_abandoned", parent: run, Level::WARN, agent, "agent still alive at the end"
-        ),
-    }
+    });
 }
 
 /// One line of the audit trail.
 pub(crate) fn item(span: &Span, step: &Name, label: &str, outcome: &str, why: Option<&str>) {
-    let level = if outcome == "failed" { Level::WARN } else { Level::INFO };
-    tell!(level, "lastbeat.item", span, step = step.as_str(), item = label, outcome, why, "item {outcome}");
+    quietly(|| {
+        let level = if outcome == "failed" { Level::WARN } else { Level::INFO };
+        tell!(
+            level,
+            "lastbeat.item",
+            span,
+            step = step.as_str(),
+            item = label,
+            outcome,
+            why,
+            "item {outcome}"
+        );
+    });
 }
 
 pub(crate) fn step_ended(span: &Span, step: &lastbeat_wire::signal::Step) {
-    let outcome = step.outcome.unwrap_or(StepOutcome::Skipped);
-    span.record("lastbeat.outcome", outcome.as_str());
-    step.attempts.map(|attempts| span.record("lastbeat.attempts", attempts));
-    step.done.map(|done| span.record("lastbeat.done", done));
-    step.total.map(|total| span.record("lastbeat.total", total));
-    let is_well = matches!(outcome, StepOutcome::Ok | StepOutcome::Skipped);
-    if !is_well {
-        span.record("otel.status_code", "ERROR");
-    }
-    let level = if is_well { Level::INFO } else { Level::WARN };
-    let why = step.error.as_deref().or(step.why_skipped.as_deref());
+    quietly(|| {
+        let outcome = step.outcome.unwrap_or(StepOutcome::Skipped);
+        span.record("lastbeat.outcome", outcome.as_str());
+        step.attempts.map(|attempts| span.record("lastbeat.attempts", attempts));
+        step.done.map(|done| span.record("lastbeat.done", done));
+        step.total.map(|total| span.record("lastbeat.total", total));
+        let is_well = matches!(outcome, StepOutcome::Ok | StepOutcome::Skipped);
+        if !is_well {
+            span.record("otel.status_code", "ERROR");
+        }
+        let level = if is_well { Level::INFO } else { Level::WARN };
+        let why = step.error.as_deref().or(step.why_skipped.as_deref());
+        tell!(
+            level,
+            "lastbeat.step",
+            span,
+            step = step.name.as_str(),
+            outcome = outcome.as_str(),
+            why,
+            duration_ms = step.duration_ms,
+            "step {outcome}"
+        );
+    });
+}
+
+#[cfg(feature = "axum")]
+pub(crate) fn streams_closed(run: &Span, agent: &str, tally: crate::streams::Tally) {
+    let level = if tally.cut == 0 { Level::INFO } else { Level::WARN };
+    let crate::streams::Tally { farewell, cut, client_left } = tally;
     tell!(
         level,
-        "lastbeat.step",
-        span,
-        step = step.name.as_str(),
-        outcome = outcome.as_str(),
-        why,
-        duration_ms = step.duration_ms,
-        "step {outcome}"
+        "lastbeat.streams_closed",
+        run,
+        agent,
+        farewell,
+        cut,
+        client_left,
+        "server closed: {farewell} streams said goodbye, {cut} cut"
     );
 }
 
 pub(crate) fn stopped(stop: &Span, summary: &Arc<crate::Summary>) {
-    let cleanup = summary.cleanup_outcome();
-    stop.record("lastbeat.cleanup", cleanup.as_str());
-    let level = if summary.is_clean() {
-        Level::INFO
-    } else {
-        stop.record("otel.status_code", "ERROR");
-        Level::WARN
-    };
-    tell!(level, "lastbeat.stopped", stop, cleanup = cleanup.as_str(), "{summary}");
+    quietly(|| {
+        let cleanup = summary.cleanup_outcome();
+        stop.record("lastbeat.cleanup", cleanup.as_str());
+        let level = if summary.is_clean() {
+            Level::INFO
+        } else {
+            stop.record("otel.status_code", "ERROR");
+            Level::WARN
+        };
+        tell!(level, "lastbeat.stopped", stop, cleanup = cleanup.as_str(), "{summary}");
+    });
 }
 
 pub(crate) fn panicked(run: &Span, error: &str, location: Option<&str>) {
-    tracing::event!(name: "lastbeat.panic", parent: run, Level::ERROR, error, location, "panicked");
+    quietly(|| {
+        tracing::event!(name: "lastbeat.panic", parent: run, Level::ERROR, error, location, "panicked");
+    });
 }
 
 pub(crate) fn crashed(run: &Span, error: &str) {
-    tracing::event!(name: "lastbeat.crashed", parent: run, Level::ERROR, error, "crashed");
+    quietly(|| {
+        tracing::event!(name: "lastbeat.crashed", parent: run, Level::ERROR, error, "crashed");
+    });
 }
 
 /// Who asked, for people.

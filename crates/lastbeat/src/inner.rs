@@ -21,6 +21,7 @@ use crate::sender::cut;
 use crate::spawn::OwnTasks;
 use crate::step::Planned;
 use crate::stop_request::{Heard, StopRequest};
+use crate::streams::Streams;
 use crate::summary::Summary;
 use crate::wait::Pulse;
 
@@ -42,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) stop: StopRequest,
     pub(crate) deadline: Deadline,
     pub(crate) gate: Gate,
+    pub(crate) streams: Arc<Streams>,
     /// Rings when an agent or a step ends, when the stop begins, and when somebody insists on it.
     pub(crate) pulse: Pulse,
     pub(crate) title: String,
@@ -108,13 +110,20 @@ impl Inner {
 
     pub(crate) fn promise_back_within(&self, within: Duration) {
         if within > BACK_WITHIN_MAX {
-            tracing::warn!(
-                asked_ms = whole_ms(within),
-                promised_ms = whole_ms(BACK_WITHIN_MAX),
-                "a restart promise holds for ten minutes at most"
-            );
+            crate::events::quietly(|| {
+                tracing::warn!(
+                    asked_ms = whole_ms(within),
+                    promised_ms = whole_ms(BACK_WITHIN_MAX),
+                    "a restart promise holds for ten minutes at most"
+                )
+            });
         }
         self.promise.store(whole_ms(within.min(BACK_WITHIN_MAX)) + 1, Ordering::Release);
+    }
+
+    /// Whether the stop is over and its summary told.
+    pub(crate) fn is_told(&self) -> bool {
+        self.summary.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// When agents and steps are cut, once a stop is asked.
@@ -200,7 +209,9 @@ impl Inner {
             Asking::Resume if self.heeds.pause => self.resume(),
             Asking::Stop | Asking::Pause | Asking::Resume => {
                 // Not a warning: a collector that asks on and on must not fill the host's log.
-                tracing::debug!(?asking, "the collector asks for what this worker did not allow");
+                crate::events::quietly(|| {
+                    tracing::debug!(?asking, "the collector asks for what this worker did not allow")
+                });
             }
         }
     }
@@ -213,7 +224,9 @@ impl Inner {
         if flushes.len() < FLUSHES_MAX {
             flushes.push(flush);
         } else {
-            tracing::warn!(name = %flush.name, "no more than {FLUSHES_MAX} buffers can register");
+            crate::events::quietly(
+                || tracing::warn!(name = %flush.name, "no more than {FLUSHES_MAX} buffers can register"),
+            );
         }
     }
 }
@@ -234,7 +247,7 @@ pub(crate) fn usable_name(text: &str) -> Name {
         .take(lastbeat_wire::id::NAME_MAX_BYTES)
         .map(|c| if allowed(c) { c } else { '-' })
         .collect();
-    tracing::warn!(said = text, %usable, "a name is 1 to 128 of [A-Za-z0-9._:@-]");
+    crate::events::quietly(|| tracing::warn!(said = text, %usable, "a name is 1 to 128 of [A-Za-z0-9._:@-]"));
     Name::new(&usable)
         .or_else(|_| Name::new("unnamed"))
         .expect("\"unnamed\" is 7 letters, which the allow-list holds")

@@ -31,7 +31,20 @@
 //! ```
 //!
 //! `cargo run --example worker` is this worker. Start `lastbeat serve` beside it, press Ctrl+C, and ask
-//! `lastbeat status`.
+//! `lastbeat status`. A program that is one future needs even less: [`Lastbeat::run`].
+//!
+//! # Where to look
+//! | for | see |
+//! |---|---|
+//! | agents, their children, progress, a pause | [`Lastbeat::spawn`], [`Agent`] |
+//! | a stop: who may ask, what is done | [`Lastbeat::run_until_stopped`], [`Builder`], [`Plan`] |
+//! | a step that is tried again, left out, or does a batch | [`Step`], [`StepHandle::items`], [`StepHandle::extend`] |
+//! | what it came to | [`Lastbeat::summary`], [`Summary`] |
+//! | streams and WebSockets that say goodbye | the feature `axum`, module `http` |
+//! | what a log and a trace say | [`events`]; spans `lastbeat.run`, `lastbeat.stop`, `lastbeat.step` |
+//!
+//! The pages *shutdown lifecycle contract*, *agent cancellation rules* and *what is an error and what is expected* are in
+//! the repository's `docs/`. Spans are made for traces; a plain log reads better with the span fields left out.
 //!
 //! # What it does to its host
 //! - It runs one thread (`lastbeat`) for all its I/O, one more that hears SIGINT and SIGTERM while
@@ -43,11 +56,15 @@
 //! - A stop takes at most the stop deadline (30 s), of that at most the flush budget (2 s) for a collector
 //!   that does not answer. What it did not take waits in the spool directory.
 //! - [`Agent::progress`] is an atomic and no more.
+//! - With the feature `axum`, and only where it is called, `http::serve` answers requests on the host's runtime: one
+//!   task for each connection. Without the feature neither axum nor hyper is compiled.
 //!
 //! # What it never does
 //! - It never fails, panics or exits its host, and never waits for the network outside its own threads.
-//! - It installs no signal handler before [`Lastbeat::run_until_stopped`], and then only for SIGINT and
-//!   SIGTERM, whose default action is back when the stop is over. It chains the panic hook and keeps the one that was there.
+//! - It installs no signal handler before [`Lastbeat::run_until_stopped`], and then only for SIGINT and SIGTERM, and
+//!   for SIGHUP and SIGQUIT where the [`Builder`] says so; their default action is back when the stop is over. Handlers
+//!   and the panic hook that were there before are called too. A signal that was ignored stays ignored.
+//! - A log that panics, as one on a closed terminal does, takes no thread of it along.
 //! - It starts no process and speaks only to the one collector it was given, without TLS.
 //! - In a forked child it does nothing, so a child never ends its parent's run.
 //! - It keeps no host alive that somebody wants to end: where a stop cannot begin before its deadline, or
@@ -65,6 +82,9 @@
 //!   forked from, not its successor.
 //! - A tokio runtime waits for its blocking tasks when it is dropped. If one hangs, the process lives on
 //!   after its final heartbeat, and the collector says so.
+//! - A collector keeps the newest word of 128 agents of a run, the first by name, and up to 1,024 are tracked at once.
+//!   Name agents after what there is a fixed number of, such as a seat or a slot, not after each visit: then a name
+//!   comes again. Up to about a hundred agents may end at the same moment without the end of any being given up.
 //! - Signal numbers, senders and process identities are read on Linux. Elsewhere the client degrades: they
 //!   are not told.
 //!
@@ -93,6 +113,8 @@ mod deadline;
 mod dial;
 pub mod events;
 mod gate;
+#[cfg(feature = "axum")]
+pub mod http;
 mod inner;
 mod lifecycle;
 mod link;
@@ -112,6 +134,8 @@ mod spawn;
 mod spool;
 mod step;
 mod stop_request;
+#[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "without a server no stream begins"))]
+mod streams;
 mod summary;
 mod wait;
 mod wake;
@@ -138,7 +162,7 @@ pub mod witness {
     pub mod sender {
         #[cfg(unix)]
         pub use crate::sender::{Asker, Closer};
-        pub use crate::sender::{Heard, Ignored, ignored_signals, kind_of, read};
+        pub use crate::sender::{Heard, Ignored, ignored_signals, read};
     }
 }
 

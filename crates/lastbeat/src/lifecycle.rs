@@ -52,6 +52,11 @@ impl Lastbeat {
         Self { inner }
     }
 
+    #[cfg(feature = "axum")]
+    pub(crate) const fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
     /// Says that the worker does its work now. Further calls say nothing.
     pub fn ready(&self) {
         if !self.inner.is_ready.swap(true, Ordering::AcqRel) {
@@ -258,7 +263,7 @@ impl Lastbeat {
         match started {
             Ok(_) => over.cancelled().await,
             Err(error) => {
-                tracing::warn!(%error, "no thread for the stop: it runs here");
+                crate::events::quietly(|| tracing::warn!(%error, "no thread for the stop: it runs here"));
                 let plan = plan.lock().unwrap_or_else(PoisonError::into_inner).take();
                 shutdown::run(&self.inner, plan.unwrap_or_default());
             }

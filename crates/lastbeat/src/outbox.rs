@@ -1,10 +1,10 @@
 //! The outbox: what was said and is not yet safe, in order, bounded.
 //!
 //! A ring of 64 facts, and beside it the state of the run: its start, ready, newest phase, first request to
-//! stop, the newest word of each living agent, and its ending. A collector that forgot everything must learn
-//! from a new link how the run is, so the state is told again on each one, as the same facts: to a collector
-//! that has them a repeat is nothing. When the ring is full the oldest fact that tells of no ending gives way
-//! and is counted; the state never does.
+//! stop, the newest word of each agent (of one that has ended, until it is safe), and its ending. A collector that
+//! forgot everything must learn from a new link how the run is, so the state is told again on each one, as the same
+//! facts: to a collector that has them a repeat is nothing. When the ring is full the oldest fact that tells of no
+//! ending gives way and is counted, but first of all a word of an agent that has said a newer one; the state never does.
 //!
 //! Invariant: pure. No clock, no thread, no socket: the courier brings the time and takes the envelopes.
 
@@ -22,8 +22,9 @@ mod tests;
 
 /// The most facts that wait at once, beside those that are the state.
 pub(crate) const FACTS_MAX: usize = 64;
-/// The most agents whose newest word is state; the words of further ones are facts like others. With the five
-/// other parts of the state and a full ring it makes fewer facts than a spool file may hold.
+/// The most agents whose newest word is state; the words of further ones are facts like others. A server that is
+/// stopped in the middle of its work says the end of all of them at once: with the ring there is room for a hundred. With
+/// the five other parts of the state and a full ring it makes fewer facts than a spool file may hold.
 const STATE_AGENTS_MAX: usize = 56;
 const _: () = assert!(FACTS_MAX + STATE_AGENTS_MAX + 5 <= lastbeat_wire::spool::FACTS_MAX);
 
@@ -44,12 +45,20 @@ struct Fact {
     said_ms: u64,
     /// What it is of the state; none: it goes as soon as it is safe.
     part: Option<Part>,
+    /// The same agent has said something newer.
+    outdated: bool,
     /// Sent on the link that is open now.
     sent: bool,
     /// An ending that the collector did not take by the link that is open now.
     refused: bool,
     /// Nothing more is to be done for it: it was durable once, or given up.
     settled: bool,
+}
+
+impl Fact {
+    const fn is_end_of_an_agent(&self) -> bool {
+        matches!(self.signal, Signal::Agent(Agent { end: Some(_), .. }))
+    }
 }
 
 /// See the module.
@@ -87,7 +96,15 @@ impl Outbox {
             self.make_room();
         }
         let seq = self.next_seq();
-        let fact = Fact { signal, said_ms: now_ms, part, sent: false, refused: false, settled: false };
+        let fact = Fact {
+            signal,
+            said_ms: now_ms,
+            part,
+            outdated: false,
+            sent: false,
+            refused: false,
+            settled: false,
+        };
         self.facts.insert(seq, fact);
     }
 
@@ -213,12 +230,9 @@ impl Outbox {
                 self.stand_down(&Part::Phase);
                 Some(Part::Phase)
             }
-            Signal::Agent(Agent { name, end, .. }) => {
-                let part = Part::Agent(name.clone());
-                self.stand_down(&part);
-                let agents =
-                    self.facts.values().filter(|fact| matches!(fact.part, Some(Part::Agent(_)))).count();
-                (end.is_none() && agents < STATE_AGENTS_MAX).then_some(part)
+            Signal::Agent(Agent { name, .. }) => {
+                self.outdate(name);
+                self.has_room_for_an_agent().then(|| Part::Agent(name.clone()))
             }
             Signal::Beat(_)
             | Signal::WitnessBeat
@@ -254,21 +268,47 @@ impl Outbox {
         }
     }
 
+    /// An agent says something newer: what it said so far is no state, and goes once it is safe.
+    fn outdate(&mut self, agent: &Name) {
+        let is_its = |signal: &Signal| matches!(signal, Signal::Agent(Agent { name, .. }) if name == agent);
+        self.facts.retain(|_, fact| {
+            if is_its(&fact.signal) {
+                fact.part = None;
+                fact.outdated = true;
+            }
+            !(fact.outdated && fact.settled)
+        });
+    }
+
+    /// Whether one more agent's word can be state: the oldest of those that have ended makes room.
+    fn has_room_for_an_agent(&mut self) -> bool {
+        let is_held = |fact: &Fact| matches!(fact.part, Some(Part::Agent(_)));
+        if self.facts.values().filter(|fact| is_held(fact)).count() < STATE_AGENTS_MAX {
+            return true;
+        }
+        let ended = self.facts.values_mut().find(|fact| is_held(fact) && fact.is_end_of_an_agent());
+        ended.map(|fact| fact.part = None).is_some()
+    }
+
     fn settle(&mut self, seq: u64) {
         if let Some(fact) = self.facts.get_mut(&seq) {
             fact.settled = true;
             fact.refused = false;
-            if fact.part.is_none() {
+            if fact.part.is_none() || fact.is_end_of_an_agent() {
                 self.facts.remove(&seq);
             }
         }
     }
 
-    /// The oldest fact of the ring gives way that tells of no ending; if all do, the oldest: a process that
-    /// catches its panics may have any number of them, and its final or exit is state.
+    /// A fact of the ring gives way: one whose agent has said something newer, else the oldest that tells of no
+    /// ending; if all do, the oldest: a process that catches its panics may have any number of them, and its final
+    /// or exit is state.
     fn make_room(&mut self) {
         let passing = || self.facts.iter().filter(|(_, fact)| fact.part.is_none());
-        let gives_way = passing().find(|(_, fact)| !fact.signal.is_terminal()).or_else(|| passing().next());
+        let gives_way = passing()
+            .find(|(_, fact)| fact.outdated)
+            .or_else(|| passing().find(|(_, fact)| !fact.signal.is_terminal()))
+            .or_else(|| passing().next());
         if let Some(seq) = gives_way.map(|(seq, _)| *seq) {
             self.facts.remove(&seq);
             self.dropped += 1;

@@ -116,7 +116,7 @@ impl Round {
         for event in events {
             match event {
                 Event::Opened => {
-                    tracing::debug!("the link to the collector is open");
+                    crate::events::quietly(|| tracing::debug!("the link to the collector is open"));
                     let mut state = self.shared.lock();
                     state.outbox.link_opened();
                     // The start is told again with an old identity: only a beat shows that we live now.
@@ -135,12 +135,16 @@ impl Round {
                     self.errand.acked(id, durable);
                 }
                 Event::Refused(id, why) => {
-                    tracing::warn!(seq = id.seq, %why, "the collector refused a fact");
+                    crate::events::quietly(
+                        || tracing::warn!(seq = id.seq, %why, "the collector refused a fact"),
+                    );
                     self.shared.lock().outbox.refused(id);
                     self.errand.refused(id);
                 }
                 Event::Bye(bye) => {
-                    tracing::info!(reason = ?bye.reason, back_by = ?bye.back_by, "the collector says goodbye");
+                    crate::events::quietly(
+                        || tracing::info!(reason = ?bye.reason, back_by = ?bye.back_by, "the collector says goodbye"),
+                    );
                 }
                 Event::Asked(asking, request) => {
                     let obey = self.shared.lock().obey.clone();
@@ -149,13 +153,13 @@ impl Round {
                     match obey {
                         Some(obey) => obey(asking, request),
                         // Not a warning: a collector that asks on and on must not fill the host's log.
-                        None => {
-                            tracing::debug!(?asking, run = %request.run_id, "nobody here takes this request")
-                        }
+                        None => crate::events::quietly(
+                            || tracing::debug!(?asking, run = %request.run_id, "nobody here takes this request"),
+                        ),
                     }
                 }
                 Event::Closed(why) => {
-                    tracing::debug!(%why, "no link to the collector");
+                    crate::events::quietly(|| tracing::debug!(%why, "no link to the collector"));
                     self.errand = Errand::default();
                 }
             }
@@ -233,7 +237,9 @@ impl Round {
             match spool::write(&self.shared.spool_path, &spool_instant(), &envelopes) {
                 Ok(()) => self.spooled = Some(Spooled { newest, unsafe_seqs }),
                 Err(error) => {
-                    tracing::warn!(path = %self.shared.spool_path.display(), %error, "the spool cannot be written");
+                    crate::events::quietly(
+                        || tracing::warn!(path = %self.shared.spool_path.display(), %error, "the spool cannot be written"),
+                    );
                 }
             }
         }

@@ -58,7 +58,7 @@ const TAKES_THE_HOST_DOWN: &str = "systemd-shutdow";
 /// A unit that systemd stops on the way down cannot be told from one that it stops alone without asking systemd over
 /// a bus: that is its supervisor's doing here, and not guessed.
 #[must_use]
-pub fn kind_of(sender: &Sender, parent: u32) -> CauseKind {
+pub(crate) fn kind_of(sender: &Sender, parent: u32) -> CauseKind {
     if sender.pid == 1 && sender.comm.as_deref() == Some(TAKES_THE_HOST_DOWN) {
         return CauseKind::HostShutdown;
     }

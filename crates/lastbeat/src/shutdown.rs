@@ -67,6 +67,8 @@ fn stop(run: &Arc<Inner>, plan: Plan) {
     cleanup.duration_ms = Some(whole_ms(asked_at.elapsed()));
     cleanup.abandoned = abandoned;
     cleanup.untracked = uncounted + tasks_left(run);
+    let streams = run.streams.at_the_end();
+    (cleanup.streams_farewell, cleanup.streams_cut) = (streams.farewell, streams.cut);
     cleanup.forced = run.stop.is_forced();
     let flushed = say_final(run, Some(&cause), Some(cleanup.clone()), run.deadline.flush);
     let (title, dropped) = (run.title.clone(), run.courier.dropped());

@@ -67,7 +67,7 @@ pub(crate) fn listen(run: &Arc<Inner>) -> Option<Listening> {
     let asker = match Asker::listen(&wanted) {
         Ok(asker) => asker,
         Err(error) => {
-            tracing::warn!(%error, "stop signals cannot be heard");
+            crate::events::quietly(|| tracing::warn!(%error, "stop signals cannot be heard"));
             return None;
         }
     };
@@ -97,7 +97,7 @@ pub(crate) fn listen(run: &Arc<Inner>) -> Option<Listening> {
         drop(counted);
     });
     if let Err(error) = started {
-        tracing::warn!(%error, "no thread to hear stop signals on");
+        crate::events::quietly(|| tracing::warn!(%error, "no thread to hear stop signals on"));
     }
     Some(listening)
 }
@@ -118,11 +118,13 @@ fn do_reload(run: &Arc<Inner>, reload: Reload) {
     crate::spawn::thread("lastbeat-reload", move || {
         let reloaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| reload()));
         match reloaded {
-            Ok(Ok(())) => tracing::info!("the configuration was read anew"),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the configuration could not be read anew: the old one holds")
+            Ok(Ok(())) => crate::events::quietly(|| tracing::info!("the configuration was read anew")),
+            Ok(Err(error)) => crate::events::quietly(
+                || tracing::error!(%error, "the configuration could not be read anew: the old one holds"),
+            ),
+            Err(_) => {
+                crate::events::quietly(|| tracing::error!("the reload panicked: the old configuration holds"))
             }
-            Err(_) => tracing::error!("the reload panicked: the old configuration holds"),
         }
         run.resume();
     });
@@ -136,7 +138,9 @@ fn arm(run: &Arc<Inner>, closed: &Arc<AtomicBool>, signal: i32) {
         .name("lastbeat-patience".into())
         .spawn(move || end_unless_begun(&run, &closed, signal));
     if let Err(error) = started {
-        tracing::warn!(%error, "nobody watches that the stop begins: a further signal ends the process");
+        crate::events::quietly(
+            || tracing::warn!(%error, "nobody watches that the stop begins: a further signal ends the process"),
+        );
         default_actions();
     }
 }
@@ -152,15 +156,17 @@ fn end_unless_begun(run: &Inner, closed: &AtomicBool, signal: i32) {
     if closed.load(Ordering::SeqCst) || run.is_over.swap(true, Ordering::AcqRel) {
         return;
     }
-    tracing::error!(
-        forced = run.stop.is_forced(),
-        "the stop did not begin, the host does not come to it: the signal ends the process"
-    );
+    crate::events::quietly(|| {
+        tracing::error!(
+            forced = run.stop.is_forced(),
+            "the stop did not begin, the host does not come to it: the signal ends the process"
+        )
+    });
     // First, so that one more signal ends it even while the collector is told.
     default_actions();
     let _ = run.courier.flush(run.deadline.flush);
     if let Err(error) = signal_hook::low_level::emulate_default_handler(signal) {
-        tracing::error!(%error, signal, "the signal could not be raised again");
+        crate::events::quietly(|| tracing::error!(%error, signal, "the signal could not be raised again"));
     }
 }
 
@@ -200,7 +206,9 @@ impl Held {
         let default_action = Arc::new(AtomicBool::new(false));
         let theirs = Arc::clone(&default_action);
         if let Err(error) = signal_hook::flag::register_conditional_default(signal, theirs) {
-            tracing::warn!(%error, signal, "after the stop this signal will do nothing");
+            crate::events::quietly(
+                || tracing::warn!(%error, signal, "after the stop this signal will do nothing"),
+            );
         }
         Self { listeners: 0, default_action }
     }

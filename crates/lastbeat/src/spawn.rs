@@ -62,6 +62,6 @@ pub(crate) fn future(name: &str, ours: &OwnTasks, future: BoxFuture<()>) {
 /// Runs blocking work on a thread that is left behind if it hangs.
 pub(crate) fn thread(name: &str, work: impl FnOnce() + Send + 'static) {
     if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(work) {
-        tracing::warn!(name, %error, "no thread can be had");
+        crate::events::quietly(|| tracing::warn!(name, %error, "no thread can be had"));
     }
 }

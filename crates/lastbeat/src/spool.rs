@@ -53,7 +53,9 @@ pub(crate) fn remove(path: &Path) {
     if let Err(error) = fs::remove_file(path)
         && error.kind() != io::ErrorKind::NotFound
     {
-        tracing::debug!(path = %path.display(), %error, "a delivered spool file could not be removed");
+        crate::events::quietly(
+            || tracing::debug!(path = %path.display(), %error, "a delivered spool file could not be removed"),
+        );
     }
 }
 

@@ -145,6 +145,11 @@ impl StepHandle {
         self.counts.total_said.store(items.saturating_add(1), Ordering::Relaxed);
     }
 
+    fn total_unless_said(&self, items: u64) {
+        let said = items.saturating_add(1);
+        let _ = self.counts.total_said.compare_exchange(0, said, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     /// So many more items are done.
     pub fn done(&self, items: u64) {
         self.counts.done.fetch_add(items, Ordering::Relaxed);

@@ -35,6 +35,8 @@ struct Arguments {
     step_timeout: Duration,
     back_within: Option<Duration>,
     ready: bool,
+    stoppable: bool,
+    pausable: bool,
 }
 
 fn arguments() -> Result<Arguments, String> {
@@ -45,6 +47,8 @@ fn arguments() -> Result<Arguments, String> {
         step_timeout: Duration::from_secs(5),
         back_within: None,
         ready: true,
+        stoppable: false,
+        pausable: false,
     };
     for argument in std::env::args().skip(1) {
         let (flag, value) = argument.split_once('=').unwrap_or((&argument, ""));
@@ -57,6 +61,8 @@ fn arguments() -> Result<Arguments, String> {
             "--step-timeout" => read.step_timeout = duration(value)?,
             "--back-within" => read.back_within = Some(duration(value)?),
             "--never-ready" => read.ready = false,
+            "--stoppable" => read.stoppable = true,
+            "--pausable" => read.pausable = true,
             other => return Err(format!("no such flag: {other}")),
         }
     }
@@ -147,6 +153,12 @@ async fn main() -> ExitCode {
     let mut builder = Lastbeat::builder(&told.service, &told.worker).version("1.0.0");
     if let Some(promise) = told.back_within {
         builder = builder.back_within(promise);
+    }
+    if told.stoppable {
+        builder = builder.stoppable();
+    }
+    if told.pausable {
+        builder = builder.pausable();
     }
     let worker = builder.connect();
     println!("connected {}", std::process::id());

@@ -27,6 +27,9 @@ pub(super) fn told(run: &RunReport, ending: &EndingReport) -> String {
             other => said.push(format!("Cleanup was {}.", plain(other))),
         }
     }
+    if cleanup.items_flushed > 0 {
+        said.push(format!("Buffered items written out: {}.", cleanup.items_flushed));
+    }
     let mut left = Vec::new();
     if !cleanup.abandoned.is_empty() {
         let names: Vec<&str> = cleanup.abandoned.iter().map(lastbeat_wire::Name::as_str).collect();
@@ -68,23 +71,30 @@ const fn plain(outcome: CleanupOutcome) -> &'static str {
 }
 
 fn step(step: &Step) -> String {
+    let why = step.why_skipped.as_deref();
     let outcome = match step.outcome {
         None => "not finished",
         Some(StepOutcome::Ok) => "ok",
         Some(StepOutcome::Failed) => "failed",
         Some(StepOutcome::Partial) => "partial",
         Some(StepOutcome::TimedOut) => "timed out",
-        Some(StepOutcome::Skipped) => "skipped",
+        // A gate says "skipped in dry_run": that is the outcome and its reason in one.
+        Some(StepOutcome::Skipped) => why.filter(|why| why.starts_with("skipped ")).unwrap_or("skipped"),
     };
     let mut more = Vec::new();
     if let (Some(done), Some(total)) = (step.done, step.total) {
-        more.push(format!("{done} of {total}"));
+        let skipped = step.skipped.filter(|skipped| *skipped > 0);
+        let skipped = skipped.map(|skipped| format!(", {skipped} skipped")).unwrap_or_default();
+        more.push(format!("{done} of {total}{skipped}"));
+    }
+    if !step.failed_items.is_empty() {
+        more.push(format!("not done: {}", step.failed_items.join(", ")));
     }
     if let Some(attempts) = step.attempts.filter(|attempts| *attempts > 1) {
         more.push(format!("{attempts} attempts"));
     }
     more.extend(step.error.clone());
-    more.extend(step.why_skipped.clone());
+    more.extend(why.filter(|why| *why != outcome).map(str::to_owned));
     let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join("; ")) };
     format!("{} {outcome}{more}", step.name)
 }
@@ -106,5 +116,30 @@ fn no_steps(run: &RunReport, ending: &EndingReport) -> &'static str {
         (false, ..) | (true, true, _) => "It had declared no cleanup steps.",
         (true, false, Some(_)) => "Its cleanup did not run.",
         (true, false, None) => UNHEARD,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn told_of(row: serde_json::Value) -> String {
+        step(&serde_json::from_value(row).expect("the sample is a step"))
+    }
+
+    #[test]
+    fn a_step_tells_what_is_done_what_is_not_what_was_skipped_and_how_often_it_was_tried() {
+        let partial = json!({ "name": "cancel-orders", "outcome": "partial", "done": 2, "total": 4, "skipped": 1,
+            "attempts": 3, "failed_items": ["o-2"] });
+        assert_eq!(told_of(partial), "cancel-orders partial (2 of 4, 1 skipped; not done: o-2; 3 attempts)");
+        let gated =
+            json!({ "name": "cancel-orders", "outcome": "skipped", "why_skipped": "skipped in dry_run" });
+        assert_eq!(told_of(gated), "cancel-orders skipped in dry_run");
+        let failed =
+            json!({ "name": "save-state", "outcome": "failed", "attempts": 1, "error": "disk full" });
+        assert_eq!(told_of(failed), "save-state failed (disk full)");
+        assert_eq!(told_of(json!({ "name": "transition", "outcome": "ok", "attempts": 1 })), "transition ok");
     }
 }

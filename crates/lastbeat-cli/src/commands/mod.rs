@@ -1,5 +1,7 @@
 //! One file per verb.
 
+mod ask;
+mod author;
 mod cleanup;
 #[cfg(feature = "collector")]
 mod demo;
@@ -13,6 +15,7 @@ mod run;
 #[cfg(feature = "collector")]
 mod serve;
 mod status;
+mod stop;
 mod story;
 
 use std::time::Duration;
@@ -31,6 +34,9 @@ pub(crate) fn dispatch(verb: Verb) -> Result<Answer, Failure> {
         Verb::Run(typed) => run::run(typed),
         Verb::Status(typed) => status::status(&typed),
         Verb::Explain(typed) => explain::explain(&typed),
+        Verb::Stop(typed) => stop::stop(&typed),
+        Verb::Pause(typed) => ask::pause(&typed),
+        Verb::Resume(typed) => ask::resume(&typed),
         Verb::Plan(typed) => plan::plan(&typed),
         Verb::Forget(typed) => forget::forget(&typed),
         #[cfg(feature = "collector")]

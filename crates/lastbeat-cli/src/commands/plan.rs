@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::args::{Announce, Plan, PlanEnd, PlanVerb, Reading, Selection};
 use crate::collector::Collector;
+use crate::commands::author::author;
 use crate::commands::{phrase, report};
 use crate::failure::{Answer, Failure};
 use crate::render::{self, Colour, Tone};
@@ -26,7 +27,7 @@ fn announce(kind: &str, typed: &Announce) -> Result<Answer, Failure> {
         Selection::Service(service) => (service, None),
         Selection::Worker(path) => (&path.service, Some(&path.worker)),
     };
-    let who = typed.who.clone().or_else(|| author(|name| std::env::var(name).ok()));
+    let who = typed.who.clone().or_else(author);
     let mut plan = json!({
         "kind": kind,
         "service": service,
@@ -117,33 +118,4 @@ fn print(mut answer: Value) -> Answer {
     }
     render::line(&answer.to_string());
     Answer::Yes
-}
-
-/// Who sits here, as the environment has it: the person behind `sudo` before root.
-fn author(lookup: impl Fn(&str) -> Option<String>) -> Option<String> {
-    let user = ["SUDO_USER", "USER", "LOGNAME"]
-        .into_iter()
-        .find_map(|name| lookup(name).filter(|user| !user.trim().is_empty()))?;
-    let host = rustix::system::uname();
-    Some(match host.nodename().to_str() {
-        Ok(host) if !host.is_empty() => format!("{user}@{host}"),
-        Ok(_) | Err(_) => user,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_author_is_the_person_behind_sudo_and_nobody_is_made_up() {
-        let both = |name: &str| match name {
-            "SUDO_USER" => Some("anna".to_owned()),
-            "USER" => Some("root".to_owned()),
-            _ => None,
-        };
-        assert!(author(both).is_some_and(|who| who.starts_with("anna@")));
-        assert!(author(|name| (name == "LOGNAME").then(|| "ben".to_owned())).is_some());
-        assert_eq!(author(|_| Some(" ".to_owned())), None);
-    }
 }

@@ -360,7 +360,7 @@ mod tests {
              and ended at 12:03:07 UTC, after 3 min 7 s.\n\
              It was no error: a stop was asked, nothing was left undone, and it ended inside its deadline.\n\
              It was asked by a SIGTERM sent by bash (pid 790, uid 1000, at pts/3).\n\
-             Cleanup was complete in 812 ms: cancel-orders ok (3 of 3).\n\
+             Cleanup was complete in 812 ms: cancel-orders ok (3 of 3). Buffered items written out: 120.\n\
              Its witness saw the end: it exited with 0.\n\
              This verdict rests on its own word (final #42) and what its witness saw (exit #9).\n\
              At 12:04:00 UTC its verdict changed from lost to shutdown: final beat delivered late.\n\

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, ExitStatus};
 
 use lastbeat_wire::signal::{Exit, Start};
-use rustix::process::{Pid, WaitId, WaitIdOptions};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus};
 use rustix_libc_wrappers::process::SignalExt as _;
 
 use super::claim;
@@ -117,10 +117,17 @@ pub(super) fn wait_for_end(pid: Pid) {
     while matches!(rustix::process::waitid(WaitId::Pid(pid), options), Err(rustix::io::Errno::INTR)) {}
 }
 
-/// Whether the child has ended; it is left to be reaped.
-pub(super) fn has_ended(pid: Pid) -> bool {
+/// How the child has ended, if it has; it is left to be reaped.
+pub(super) fn end_of(pid: Pid) -> Option<WaitIdStatus> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-    matches!(rustix::process::waitid(WaitId::Pid(pid), options), Ok(Some(_)))
+    rustix::process::waitid(WaitId::Pid(pid), options).ok().flatten()
+}
+
+/// The signal that asks to stop of which a child died, or says by its exit code that it did.
+pub(super) fn asked_by(end: &WaitIdStatus) -> Option<i32> {
+    let by_code = || end.exit_status().map(|code| code - 128);
+    let asking = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM].map(Signal::as_raw);
+    end.terminating_signal().or_else(by_code).filter(|signal| asking.contains(signal))
 }
 
 /// The wait status as a fact.

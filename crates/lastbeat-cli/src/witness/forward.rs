@@ -95,11 +95,12 @@ pub(crate) enum Meaning {
     Errand,
 }
 
-/// The meaning of each signal.
-pub(crate) fn meaning(signal: i32, origin: Origin) -> Meaning {
+/// The meaning of each signal. A terminal that is gone asks for no reload.
+pub(crate) fn meaning(signal: i32, origin: Origin, kind: CauseKind) -> Meaning {
     match signal {
         SIGTERM | SIGINT => Meaning::Ask,
         SIGQUIT if origin == Origin::Keyboard => Meaning::Ask,
+        SIGHUP if kind == CauseKind::TerminalHangup => Meaning::Ask,
         SIGHUP | SIGQUIT => Meaning::Notice,
         _ => Meaning::Errand,
     }
@@ -173,17 +174,18 @@ mod tests {
     }
 
     #[test]
-    fn a_key_and_a_stop_signal_ask_and_a_hang_up_or_a_thread_dump_do_not() {
+    fn a_key_a_stop_signal_and_a_closed_terminal_ask_and_a_reload_or_a_thread_dump_do_not() {
         for origin in [Origin::Keyboard, Origin::Process] {
-            assert_eq!(meaning(SIGTERM, origin), Meaning::Ask);
-            assert_eq!(meaning(SIGINT, origin), Meaning::Ask);
+            assert_eq!(meaning(SIGTERM, origin, CauseKind::Signal), Meaning::Ask);
+            assert_eq!(meaning(SIGINT, origin, CauseKind::Signal), Meaning::Ask);
         }
-        assert_eq!(meaning(SIGQUIT, Origin::Keyboard), Meaning::Ask);
-        assert_eq!(meaning(SIGQUIT, Origin::Process), Meaning::Notice);
+        assert_eq!(meaning(SIGQUIT, Origin::Keyboard, CauseKind::Keyboard), Meaning::Ask);
+        assert_eq!(meaning(SIGQUIT, Origin::Process, CauseKind::Signal), Meaning::Notice);
+        assert_eq!(meaning(SIGHUP, Origin::Process, CauseKind::Signal), Meaning::Notice);
         for origin in [Origin::Hangup, Origin::Process] {
-            assert_eq!(meaning(SIGHUP, origin), Meaning::Notice);
+            assert_eq!(meaning(SIGHUP, origin, CauseKind::TerminalHangup), Meaning::Ask);
         }
-        assert_eq!(meaning(Signal::USR1.as_raw(), Origin::Process), Meaning::Errand);
+        assert_eq!(meaning(Signal::USR1.as_raw(), Origin::Process, CauseKind::Signal), Meaning::Errand);
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub(crate) mod claim;
 pub(crate) mod ears;
 pub(crate) mod forward;
 
+use std::collections::BTreeSet;
 use std::process::ExitStatus;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
@@ -29,6 +30,10 @@ use self::forward::{Meaning, Passing, Requests, SIGCHLD};
 /// How long after the child's end its SIGCHLD is waited for. It comes within a millisecond, unless whoever
 /// started us has blocked it.
 const LAST_SIGNALS_LIMIT: Duration = Duration::from_millis(100);
+
+/// How long a signal is waited for that the child seems to have died of and that was not heard. A key at the terminal
+/// and a stop of a whole control group strike us both, and a child without a handler is faster than our threads.
+const ONE_STROKE: Duration = Duration::from_millis(250);
 
 /// The child's life as its witness sees it.
 pub(crate) struct Life<'a> {
@@ -47,6 +52,7 @@ impl Life<'_> {
         let mut kill_at: Option<Instant> = None;
         let mut last_signals_until: Option<Instant> = None;
         let mut killed = false;
+        let (mut heard_of, mut struck_by) = (BTreeSet::new(), None);
         loop {
             let next = [last_signals_until, kill_at].into_iter().flatten().min();
             let event = match next {
@@ -56,19 +62,29 @@ impl Life<'_> {
             match event {
                 Ok(Event::Heard(heard)) if heard.number == SIGCHLD => {
                     // Signals are heard lowest number first and those that are told of are below SIGCHLD's:
-                    // what came before the child's end has been said by now.
-                    if child::has_ended(pid) {
+                    // what came well before the child's end has been said by now.
+                    let Some(end) = child::end_of(pid) else { continue };
+                    struck_by = child::asked_by(&end).filter(|signal| !heard_of.contains(signal));
+                    if struck_by.is_none() {
                         break;
                     }
+                    last_signals_until = Instant::now().checked_add(ONE_STROKE);
+                    kill_at = None;
                 }
                 Ok(Event::Heard(heard)) => {
+                    let number = heard.number;
+                    heard_of.insert(number);
                     let asks = self.pass(heard, &mut requests);
-                    if asks && kill_at.is_none() && !killed {
+                    if struck_by == Some(number) {
+                        break;
+                    }
+                    if asks && kill_at.is_none() && last_signals_until.is_none() && !killed {
                         kill_at = Instant::now().checked_add(self.grace);
                     }
                 }
                 Ok(Event::Ended) => {
-                    last_signals_until = Instant::now().checked_add(LAST_SIGNALS_LIMIT);
+                    last_signals_until =
+                        last_signals_until.or_else(|| Instant::now().checked_add(LAST_SIGNALS_LIMIT));
                     kill_at = None;
                 }
                 Err(RecvTimeoutError::Timeout) if last_signals_until.is_some() => break,
@@ -93,7 +109,7 @@ impl Life<'_> {
             heard.sender.as_ref().map(|sender| sender.pid),
             std::process::id(),
         );
-        let meaning = forward::meaning(heard.number, origin);
+        let meaning = forward::meaning(heard.number, origin, heard.kind);
         let repeated = meaning == Meaning::Ask && requests.is_repeat(heard.number, Instant::now());
         let forwarded = match forward::passing(self.child.attachment(), origin) {
             // The child has it from where we have it, or it is none of the child's business.

@@ -3,7 +3,7 @@
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -76,6 +76,55 @@ fn what_is_planned_is_listed_until_its_end_and_a_refusal_is_exit_1() {
     }
     send(child.id(), Signal::TERM);
     assert_eq!(finish(child).status.code(), Some(0));
+}
+
+#[test]
+fn who_cannot_be_asked_is_told_why_with_exit_1_and_what_to_do() {
+    let stand = Stand::new();
+    let (child, line) = serve(&stand, &[]);
+    let url = line.strip_prefix("lastbeat is at ").expect("the first line says where it is").to_owned();
+    let told = |arguments: &[&str]| {
+        let mut command = stand.lastbeat(arguments);
+        command.env("LASTBEAT_COLLECTOR", &url).env("LASTBEAT_FLUSH_BUDGET", "20s");
+        command
+    };
+    let refused = |verb: &str, code: &str, hint: &str| {
+        let refused = output(told(&[verb, "shop/api"]));
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert_eq!(text(&refused.stdout), "", "nothing was asked");
+        assert!(said.contains(&format!("/v1/workers/shop/api/{verb}: ")), "{said}");
+        assert!(said.contains(&format!("({code})\nhint: {hint}")), "{said}");
+        said
+    };
+    for verb in ["stop", "pause", "resume"] {
+        refused(verb, "not_found", "lastbeat status\n");
+    }
+    // A program that knows nothing of us says nothing of itself, and its witness does not speak for it.
+    let mut witness = told(&["run", "--worker", "shop/api", "--", "sh", "-c", "echo up; read line"]);
+    let mut witness = witness.stdin(Stdio::piped()).spawn().expect("it starts");
+    let (up, _rest) = first_line(witness.stdout.take().expect("piped"));
+    assert_eq!(up, "up");
+    until_known(&stand, &url);
+    for verb in ["stop", "pause", "resume"] {
+        let said = refused(verb, "not_opted_in", "send its process SIGTERM where it runs; ");
+        assert!(said.contains(&format!("did not say that it may be asked to {verb}")), "{said}");
+    }
+    drop(witness.stdin.take());
+    finish(witness);
+    for verb in ["stop", "pause", "resume"] {
+        refused(verb, "not_running", "lastbeat status\n");
+    }
+    send(child.id(), Signal::TERM);
+    assert_eq!(finish(child).status.code(), Some(0));
+}
+
+/// Waits until the collector knows the worker; the witness starts its program before it is heard.
+fn until_known(stand: &Stand, url: &str) {
+    let begun = Instant::now();
+    while output(stand.lastbeat(&["explain", "shop/api", "--collector", url])).status.code() != Some(0) {
+        assert!(begun.elapsed() < LIMIT, "the witness was not heard");
+    }
 }
 
 #[test]

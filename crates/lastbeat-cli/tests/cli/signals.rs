@@ -115,6 +115,30 @@ fn every_reload_reaches_the_child_however_soon_it_follows() {
     assert_eq!(told, expected);
 }
 
+/// As whoever stops a control group does: each member gets its own, and a child without a handler is the faster one.
+#[test]
+fn a_stop_that_strikes_the_child_first_is_told_although_the_child_is_dead_by_then() {
+    let stand = Stand::new();
+    let (witness, _out) = start(&stand, "30s", "echo up; exec sleep 1000");
+    let below = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", witness.id()));
+    let child: u32 = below.expect("it lives").trim().parse().expect("its one child");
+    let lives = || {
+        let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        !stat.is_empty() && !stat.contains(") Z ")
+    };
+    send(child, Signal::TERM);
+    while lives() {
+        std::thread::yield_now();
+    }
+    // So far apart are two members of a large group: the child's end was heard long ago.
+    std::thread::sleep(Duration::from_millis(50));
+    send(witness.id(), Signal::TERM);
+    assert_eq!(finish(witness).status.code(), Some(128 + 15));
+    let seen = seen(&stand);
+    assert_eq!(seen.iter().map(|seen| seen.signal.as_str()).collect::<Vec<_>>(), ["SIGTERM"]);
+    assert!(seen[0].sender.is_some(), "{seen:?}");
+}
+
 #[test]
 fn a_thread_dump_is_no_stop() {
     let stand = Stand::new();

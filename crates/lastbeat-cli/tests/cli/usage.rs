@@ -20,7 +20,7 @@ fn the_help_lists_the_exit_codes_and_hides_what_is_not_for_people() {
 
 #[test]
 fn the_help_of_a_verb_names_the_variables_that_count_for_it_and_no_other() {
-    let expected: [(&str, &[&str], &[&str]); 4] = [
+    let expected: [(&str, &[&str], &[&str]); 7] = [
         #[cfg(feature = "collector")]
         ("serve", &["SPOOL_DIR", "DEADLINES_SCALE", "LOG"], &["COLLECTOR", "BEAT_INTERVAL"]),
         #[cfg(not(feature = "collector"))]
@@ -42,6 +42,9 @@ fn the_help_of_a_verb_names_the_variables_that_count_for_it_and_no_other() {
         ),
         ("status", &["COLLECTOR"], &["SPOOL_DIR", "LOG"]),
         ("plan", &["COLLECTOR"], &["SPOOL_DIR", "LOG"]),
+        ("stop", &["COLLECTOR"], &["STOP_DEADLINE", "LOG"]),
+        ("pause", &["COLLECTOR"], &["LOG"]),
+        ("resume", &["COLLECTOR"], &["LOG"]),
     ];
     for (verb, counted, others) in expected {
         let help = text(&output(Stand::new().lastbeat(&[verb, "--help"])).stdout);
@@ -116,6 +119,24 @@ fn a_plan_needs_a_time_and_a_reason() {
 }
 
 #[test]
+fn a_request_names_one_worker_and_only_a_stop_is_forced_or_waited_for() {
+    for arguments in [
+        &["stop"][..],
+        &["stop", "shop"],
+        &["stop", "shop/api", "--why="],
+        &["stop", "shop/api", "--who="],
+        &["stop", "shop/api", "--timeout=5"],
+        &["stop", "shop/api", "--timeout=5s", "--no-wait"],
+        &["pause", "shop"],
+        &["pause", "shop/api", "--force"],
+        &["resume", "shop/api", "--no-wait"],
+    ] {
+        let output = output(Stand::new().lastbeat(arguments));
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn a_witness_must_know_which_worker_it_watches() {
     let output = output(Stand::new().lastbeat(&["run", "--", "true"]));
     assert_eq!(output.status.code(), Some(2));
@@ -133,6 +154,10 @@ fn no_collector_is_exit_4_with_the_command_that_starts_one() {
         &["status"][..],
         &["explain", "shop/api"],
         &["forget", "shop/api"],
+        &["stop", "shop/api"],
+        &["stop", "shop/api", "--force", "--no-wait"],
+        &["pause", "shop/api"],
+        &["resume", "shop/api"],
         &["plan", "stop", "shop", "--for=1m", "--why=because"],
         &["plan", "end", "a"],
         &["plan", "list"],

@@ -1,9 +1,13 @@
 use std::convert::Infallible;
 use std::future::pending;
 
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use lastbeat_wire::spool as spool_file;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::TcpStream;
 
 use super::*;
 use crate::trial::{LISTEN, Trial, envelope, run};
@@ -91,15 +95,16 @@ async fn a_peer_that_sends_no_whole_head_is_cut() {
     let trial = Trial::new().await;
     let state = &trial.parts.state;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let served = tokio::spawn(serve(listener, app(state.clone()), state.clone(), Duration::from_millis(50)));
     for head in ["", "POST /v1/beats HTTP/1.1\r\nHost: x\r\nContent-Le"] {
-        let mut slow = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (near, _) = listener.accept().await.unwrap();
-        let served = tokio::spawn(serve(near, app(state.clone()), state.clone(), Duration::from_millis(50)));
+        let mut slow = TcpStream::connect(address).await.unwrap();
         slow.write_all(head.as_bytes()).await.unwrap();
-        tokio::time::timeout(LIMIT, served).await.expect("it is waited for without end").unwrap();
         let mut answer = Vec::new();
         tokio::time::timeout(LIMIT, slow.read_to_end(&mut answer)).await.expect("it is cut").unwrap();
     }
+    trial.parts.bye.send_replace(Some(Bye { reason: ByeReason::Stopped, back_by: None }));
+    tokio::time::timeout(LIMIT, served).await.expect("it ends with the goodbye").unwrap();
 }
 
 #[tokio::test]

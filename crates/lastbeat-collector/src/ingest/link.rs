@@ -1,7 +1,8 @@
 //! `GET /v1/link`: the WebSocket of clients and witnesses.
 //!
 //! Each message holds what a request's body would hold, and is answered by one receipt. The socket itself
-//! is evidence: when the newest link of a voice closes without a final, its run is unreachable at once.
+//! is evidence: when the newest link of a voice closes without a final, its run is unreachable at once. Between
+//! receipts the collector may ask: what it wants of a run waits in the link's mailbox (`switchboard`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,10 +16,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use lastbeat_wire::envelope::{BATCH_MAX_BYTES, Batch, Decoded};
 use lastbeat_wire::reply::{Bye, ByeReason, Frame, Receipt};
-use lastbeat_wire::{Code, RunId, Signal, Source, decode_batch};
+use lastbeat_wire::{Code, FactId, Signal, Source, decode_batch};
 use tokio::sync::watch;
 
 use super::door;
+use super::switchboard::{Extension, Voice};
 use crate::access;
 use crate::error::Refused;
 use crate::keeper::inbox::{self, Outcome, Via};
@@ -31,7 +33,7 @@ const IDLE_MAX: Duration = Duration::from_secs(300);
 /// A peer that takes no answer for this long is cut, so that it holds no receipts.
 const SEND_MAX: Duration = Duration::from_secs(10);
 /// The most voices one link speaks for: a client, or a witness with its children.
-const VOICES_MAX: usize = 64;
+pub(super) const VOICES_MAX: usize = 64;
 
 /// The most links at once; each takes a file descriptor and about 3 KB.
 pub(crate) const LINKS_MAX: usize = 262_144;
@@ -83,10 +85,13 @@ enum Over {
 
 async fn serve(state: AppState, mut socket: WebSocket, number: u64) {
     let mut voices = BTreeSet::new();
+    let mut extension = Extension::new(Arc::clone(&state.switchboard), number);
     let over = tokio::select! {
-        over = talk(&state, &mut socket, number, &mut voices) => over,
+        over = talk(&state, &mut socket, number, &mut voices, &mut extension) => over,
         () = state.stop.cancelled() => Over::Cut,
     };
+    // Nobody is to be asked by a link that is over.
+    drop(extension);
     let last_words = async {
         match over {
             Over::Closed => {
@@ -110,19 +115,28 @@ async fn talk(
     state: &AppState,
     socket: &mut WebSocket,
     number: u64,
-    voices: &mut BTreeSet<(RunId, Source)>,
+    voices: &mut BTreeSet<Voice>,
+    extension: &mut Extension,
 ) -> Over {
     let mut bye = state.bye.clone();
     let idle_max = IDLE_MAX.mul_f64(state.scale.max(1.0));
     loop {
+        // In no order: who asks a lot must not keep a link from being read.
         let received = tokio::select! {
-            biased;
             bye = said(&mut bye) => return Over::Bye(bye),
+            frame = extension.heard() => {
+                if !send(socket, &frame).await {
+                    return Over::Closed;
+                }
+                continue;
+            }
             received = tokio::time::timeout(idle_max, socket.recv()) => received,
         };
         let receipt = match received {
-            Ok(Some(Ok(Message::Text(text)))) => take(state, text.as_bytes(), number, voices).await,
-            Ok(Some(Ok(Message::Binary(bytes)))) => take(state, &bytes, number, voices).await,
+            Ok(Some(Ok(Message::Text(text)))) => {
+                take(state, text.as_bytes(), number, voices, extension).await
+            }
+            Ok(Some(Ok(Message::Binary(bytes)))) => take(state, &bytes, number, voices, extension).await,
             // The WebSocket layer answers pings by itself.
             Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => continue,
             Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) | Err(_) => return Over::Closed,
@@ -138,7 +152,8 @@ async fn take(
     state: &AppState,
     bytes: &[u8],
     number: u64,
-    voices: &mut BTreeSet<(RunId, Source)>,
+    voices: &mut BTreeSet<Voice>,
+    extension: &mut Extension,
 ) -> Receipt {
     let read = match decode_batch(bytes) {
         Ok(Batch::One(read)) => vec![*read],
@@ -161,6 +176,7 @@ async fn take(
             spoken.push(decoded);
         }
     }
+    let opting_in: BTreeSet<FactId> = spoken.iter().filter_map(opts_in).collect();
     // What was said earlier is known first.
     let mut carried = submit(state, carried, Via::Spool, bytes.len()).await.into_iter();
     let mut spoken = submit(state, spoken, Via::Link(number), bytes.len()).await.into_iter();
@@ -168,12 +184,26 @@ async fn take(
         order.into_iter().map_while(|is_carried| if is_carried { carried.next() } else { spoken.next() });
     let receipt = door::receipt(door::put_back(places, answered.collect()));
     door::count(state, &receipt);
+    for ack in receipt.acks.iter().filter(|ack| opting_in.contains(&ack.id())) {
+        if !extension.speak_for((ack.run_id, ack.source)) {
+            state.counters.mailboxes_refused.bump();
+        }
+    }
     receipt
+}
+
+/// The identity of a start of a run that may be asked something. A new link begins with a start, so nothing else needs
+/// to be looked at.
+fn opts_in(decoded: &Decoded) -> Option<FactId> {
+    let said = &decoded.envelope;
+    let Signal::Start(start) = &said.signal else { return None };
+    let asks = |capability: &String| matches!(capability.as_str(), "stop" | "pause");
+    (said.source == Source::Own && start.capabilities.iter().any(asks)).then(|| said.id())
 }
 
 /// The voices that do not speak on this link but are brought by it: they were not heard on it before, and come with
 /// their ending. That is how a run delivers what an earlier one left in the spool, which is no presence (D4).
-fn delivered(envelopes: &[Decoded], voices: &BTreeSet<(RunId, Source)>) -> BTreeSet<(RunId, Source)> {
+fn delivered(envelopes: &[Decoded], voices: &BTreeSet<Voice>) -> BTreeSet<Voice> {
     envelopes
         .iter()
         .map(|decoded| &decoded.envelope)

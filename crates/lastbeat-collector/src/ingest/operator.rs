@@ -36,10 +36,10 @@ const WINDOW_MIN: Duration = Duration::from_secs(1);
 const WINDOW_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// The longest reason.
 const WHY_MAX_BYTES: usize = 1_024;
-/// The longest author and the longest deployment id.
-const TEXT_MAX_BYTES: usize = 256;
+/// The longest author, the longest deployment id, and the longest reason of a request.
+pub(super) const TEXT_MAX_BYTES: usize = 256;
 /// How long a body may take to arrive.
-const BODY_MAX: Duration = Duration::from_secs(10);
+pub(super) const BODY_MAX: Duration = Duration::from_secs(10);
 
 /// The routes.
 pub(crate) fn routes() -> Router<AppState> {
@@ -94,12 +94,23 @@ async fn forget(
 ) -> Result<Json<ForgottenReport>, Refused> {
     access::own_origin(request.headers())?;
     door::json_only(&request)?;
-    let unknown = || Refused::new(Code::NotFound, "there is no such worker");
-    let Path((service, worker)) = path.map_err(|_| unknown())?;
-    let name = |text: &str| Name::new(text).map_err(|_| unknown());
-    let forgotten = ForgottenReport { service: name(&service)?, worker: name(&worker)? };
-    order(&state, Order::Forget(Forget { service: service.into(), worker: worker.into() })).await?;
-    Ok(Json(forgotten))
+    let (service, worker) = worker_named(path)?;
+    let forget = Forget { service: service.as_str().into(), worker: worker.as_str().into() };
+    order(&state, Order::Forget(forget)).await?;
+    Ok(Json(ForgottenReport { service, worker }))
+}
+
+/// The worker that a path names.
+pub(super) fn worker_named(
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<(Name, Name), Refusal> {
+    let Path((service, worker)) = path.map_err(|_| no_worker())?;
+    let name = |text: &str| Name::new(text).map_err(|_| no_worker());
+    Ok((name(&service)?, name(&worker)?))
+}
+
+pub(super) fn no_worker() -> Refusal {
+    Refusal::new(Code::NotFound, "there is no such worker")
 }
 
 /// Gives an order to the keeper; answered when it is in the journal and shown.
@@ -118,8 +129,8 @@ fn plan(body: &[u8]) -> Result<Plan, Refusal> {
     let sent: Value = serde_json::from_slice(body)
         .map_err(|error| Refusal::new(Code::MalformedJson, format!("the body is no JSON: {error}")))?;
     let sent: Announced = serde_json::from_value(sent).map_err(|error| bad(error.to_string()))?;
-    let why = text("why", sent.why, WHY_MAX_BYTES)?;
-    let optional = |what, said: Option<String>| said.map(|said| text(what, said, TEXT_MAX_BYTES)).transpose();
+    let why = text("why", sent.why, WHY_MAX_BYTES).map_err(bad)?;
+    let optional = |what, said| optional_text(what, said, TEXT_MAX_BYTES).map_err(bad);
     Ok(Plan {
         id: mint()?,
         kind: sent.kind,
@@ -149,11 +160,20 @@ fn window_ms(for_ms: Option<u64>, span: Option<&str>) -> Result<u64, Refusal> {
     }
 }
 
-fn text(what: &str, said: String, max_bytes: usize) -> Result<String, Refusal> {
+fn text(what: &str, said: String, max_bytes: usize) -> Result<String, String> {
     if said.trim().is_empty() || said.len() > max_bytes {
-        return Err(bad(format!("{what} is empty or over {max_bytes} bytes")));
+        return Err(format!("{what} is empty or over {max_bytes} bytes"));
     }
     Ok(said)
+}
+
+/// What may be absent, but not empty; the error says what is wrong with it.
+pub(super) fn optional_text(
+    what: &str,
+    said: Option<String>,
+    max_bytes: usize,
+) -> Result<Option<String>, String> {
+    said.map(|said| text(what, said, max_bytes)).transpose()
 }
 
 /// A plan's identity: the random end of a fresh run's, for it is typed by people.

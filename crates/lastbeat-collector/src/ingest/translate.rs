@@ -275,7 +275,7 @@ fn name_out(name: &str) -> Option<Name> {
 
 fn start(said: signal::Start, scale: f64) -> fact::Start {
     let can = |word: &str| said.capabilities.iter().any(|capability| capability == word);
-    let (goodbye, reload) = (can("goodbye"), can("reload"));
+    let (goodbye, reload, stop, pause) = (can("goodbye"), can("reload"), can("stop"), can("pause"));
     let boot_id = said.boot_id.clone();
     // A pid alone says nothing: it is used again after each boot and in each namespace.
     let process = match (said.boot_id, said.pid_ns, said.pid, said.start_ticks) {
@@ -290,6 +290,8 @@ fn start(said: signal::Start, scale: f64) -> fact::Start {
         accept_exit: said.accept_exit,
         goodbye,
         reload,
+        stop,
+        pause,
         boot_id,
         process,
         pid: said.pid,

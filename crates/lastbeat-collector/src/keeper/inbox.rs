@@ -52,6 +52,11 @@ pub(crate) enum Message {
         /// Takes what became of it, after the commit.
         reply: oneshot::Sender<Ordered>,
     },
+    /// Somebody wants to see all that was acknowledged until now.
+    Show {
+        /// Told when it is in the newest snapshot.
+        shown: oneshot::Sender<()>,
+    },
     /// A link closed that spoke for these.
     Unlinked {
         /// Its number.
@@ -123,6 +128,17 @@ impl Inbox {
         let (reply, ordered) = oneshot::channel();
         self.put(Message::Order { order, reply }, room)?;
         Ok(ordered)
+    }
+
+    /// Has all that was acknowledged until now put into a snapshot, if there is room for the wish now.
+    ///
+    /// # Errors
+    /// [`Code::Overloaded`], or [`Code::Stopping`] when the keeper is gone.
+    pub(crate) fn show(&self) -> Result<oneshot::Receiver<()>, Refusal> {
+        let room = self.room_now(0)?;
+        let (shown, seen) = oneshot::channel();
+        self.put(Message::Show { shown }, room)?;
+        Ok(seen)
     }
 
     /// Hands envelopes over as soon as there is room.

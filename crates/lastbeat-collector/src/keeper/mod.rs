@@ -193,7 +193,7 @@ impl Keeper {
 
     /// Takes what waits, then judges; false when it was told to stop and nothing waits any more.
     fn round(&mut self, mail: &Receiver) -> bool {
-        let (mut submissions, mut orders, mut watch) = (Vec::new(), Vec::new(), None);
+        let (mut submissions, mut orders, mut shows, mut watch) = (Vec::new(), Vec::new(), Vec::new(), None);
         let (mut weight, mut more) = (0, false);
         let mut first = match mail.recv_timeout(self.sleep()) {
             Ok(waiting) => Some(waiting),
@@ -216,6 +216,10 @@ impl Keeper {
                     weight += 1;
                     orders.push((taken, order, reply));
                 }
+                Message::Show { shown } => {
+                    weight += 1;
+                    shows.push(shown);
+                }
                 Message::Watch { done } => watch = Some(done),
                 Message::Pulse { taken: told } => {
                     self.pulsed = taken;
@@ -234,6 +238,7 @@ impl Keeper {
             // The one who ordered may have gone; what was journaled stays journaled.
             let _ = reply.send(self.obey(taken, order));
         }
+        self.show(shows);
         if let Some(done) = watch {
             self.begin_to_watch(done);
         }
@@ -297,6 +302,17 @@ impl Keeper {
         }));
         self.published_at = self.clock.now();
         self.publish_took_ms = self.published_at.since(begun);
+    }
+
+    /// Shows what is known to those who cannot wait for the next snapshot.
+    fn show(&mut self, shows: Vec<oneshot::Sender<()>>) {
+        if !shows.is_empty() && self.dirty == Dirty::Facts {
+            self.publish();
+        }
+        for shown in shows {
+            // Dropped when nobody waits any more.
+            let _ = shown.send(());
+        }
     }
 
     fn soil(&mut self, dirty: Dirty) {

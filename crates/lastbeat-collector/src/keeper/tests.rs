@@ -1,16 +1,20 @@
+use std::sync::Arc;
 use std::time::Duration;
 
-use lastbeat_wire::RunId;
+use lastbeat_engine::Rules;
+use lastbeat_wire::envelope::Batch;
 use lastbeat_wire::report::{AlertsReport, StatusReport, WorkerReport};
 use lastbeat_wire::spool as spool_file;
+use lastbeat_wire::{RunId, decode_batch};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-use super::inbox::Message;
-use super::{TICK, watch};
+use super::inbox::{self, Message, Via};
+use super::{Keeper, TICK, watch};
 use crate::assembly;
-use crate::clock::{self, Mark};
+use crate::clock::{self, Clock, Mark};
+use crate::journal::Journal;
 use crate::snapshot::Published;
 use crate::trial::{Trial, envelope, run, start};
 use crate::views::api;
@@ -70,6 +74,31 @@ async fn replay_shows_what_was_shown_before() {
     assert_eq!(shown(&again, mark), before);
     assert_eq!(*again.parts.state.now().snapshot.roster.counts(), counts);
     assert!(again.parts.state.clock.now() >= mark.moment);
+}
+
+#[tokio::test]
+async fn who_cannot_wait_for_the_next_snapshot_is_shown_all_that_was_acknowledged() {
+    let dir = TempDir::new().unwrap();
+    let (journal, opening) = Journal::open(dir.path()).unwrap();
+    let clock = Clock::continue_after(opening.last_mark);
+    let mut keeper = Keeper::new(journal, opening, clock, Rules::scaled(1.0), 1.0, Arc::default());
+    // Those of a large fleet take long, and come seldom for that.
+    keeper.publish_took_ms = 60_000;
+    let published = keeper.subscribe();
+    let workers = || published.borrow().roster.workers().len();
+    let (inbox, mail) = inbox::inbox();
+
+    let said = envelope(run(1), "self", 1, start()).to_string();
+    let Ok(Batch::One(said)) = decode_batch(said.as_bytes()) else { panic!("one envelope") };
+    let taken = inbox.offer(vec![said.unwrap()], Via::Post, 1).unwrap();
+    assert!(keeper.round(&mail));
+    assert!(taken.await.unwrap()[0].as_ref().is_ok_and(|ack| ack.durable));
+    assert_eq!(workers(), 0, "the next snapshot is minutes away");
+    let mut shown = inbox.show().unwrap();
+    assert!(shown.try_recv().is_err());
+    assert!(keeper.round(&mail));
+    shown.try_recv().unwrap();
+    assert_eq!(workers(), 1);
 }
 
 #[tokio::test]

@@ -121,9 +121,12 @@ pub(crate) async fn run_with_facts(
     }
 }
 
-/// `GET /v1/alerts`: open ones first.
+/// `GET /v1/alerts`: open ones first; beside them the notices.
 pub(crate) fn alerts(published: &Published) -> AlertsReport {
-    AlertsReport { alerts: report::alerts(published).map(|alert| report::alert(published, alert)).collect() }
+    AlertsReport {
+        alerts: report::alerts(published).map(|alert| report::alert(published, alert)).collect(),
+        notices: report::notices(published).collect(),
+    }
 }
 
 /// The collector, of itself.

@@ -229,6 +229,11 @@ fn of_collector(published: &Published, counters: &Counters, waiting_kib: usize) 
             "Connections closed because too many were open.",
             &counters.connections_refused,
         ),
+        (
+            "collector_mailboxes_refused_total",
+            "Runs that cannot be asked to stop because too many can.",
+            &counters.mailboxes_refused,
+        ),
     ]
     .map(|(name, help, count)| {
         let mut family = counter(name, help);

@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::counters::Counters;
+use crate::ingest::switchboard::Switchboard;
 use crate::journal::Reader;
 use crate::keeper::inbox::Inbox;
 use crate::snapshot::{Identity, Published, Snapshot};
@@ -58,6 +59,8 @@ pub(crate) struct AppState {
     pub(crate) scale: f64,
     /// Places for links.
     pub(crate) links: Arc<Semaphore>,
+    /// By which link a run is asked.
+    pub(crate) switchboard: Arc<Switchboard>,
 }
 
 impl AppState {

@@ -1,11 +1,14 @@
 //! The door out: what the engine judged becomes what the read side answers.
 
+use std::sync::Arc;
+
+use lastbeat_engine::dossier::Dossier;
 use lastbeat_engine::ending::{self, Cause, Cleanup, Sender, Step};
 use lastbeat_engine::fact::AgentStatus;
 use lastbeat_engine::{AlertName, Condition, Run, Severity, State, Worker, words};
 use lastbeat_wire::report::{
-    AgentReport, AlertReport, Amendment, CleanupReport, EndingReport, Evidence, RunReport, RunState,
-    WorkerReport,
+    AgentReport, AlertReport, Amendment, CleanupReport, EndingReport, Evidence, NoticeReport, RunReport,
+    RunState, WorkerReport,
 };
 use lastbeat_wire::{Name, report, signal};
 
@@ -110,10 +113,23 @@ pub(super) fn run(published: &Published, run: &Run) -> RunReport {
                     AgentStatus::Alive(state) => (Some(agent_state(state)), None),
                     AgentStatus::Ended(end) => (None, Some(agent_end(end))),
                 };
-                AgentReport::new(name(&agent.value.name), state, end, agent.value.error.clone())
+                let mut report =
+                    AgentReport::new(name(&agent.value.name), state, end, agent.value.error.clone());
+                if end == Some(signal::AgentEnd::Abandoned) && !was_alive(dossier, &agent.value.name) {
+                    report.end = None;
+                }
+                report
             })
             .collect(),
     }
+}
+
+/// Whether an agent that told no end of its own was alive at the end of its run. A final with an account of the
+/// cleanup names all of those; the end of another was only not heard, as when more agents end at once than the
+/// client has room for.
+fn was_alive(dossier: &Dossier, agent: &Arc<str>) -> bool {
+    let told = dossier.fin.as_ref().and_then(|fin| fin.value.cleanup.as_ref());
+    told.is_none_or(|cleanup| cleanup.abandoned.contains(agent))
 }
 
 /// One amendment.
@@ -150,6 +166,18 @@ pub(super) fn alert(published: &Published, alert: lastbeat_engine::Alert) -> Ale
         resolved_at: alert.resolved.map(|at| published.at(at)),
         because: alert.because,
     }
+}
+
+/// Stops that somebody may want to know of, the newest first.
+pub(super) fn notices(published: &Published) -> impl Iterator<Item = NoticeReport> {
+    let all = published.snapshot.roster.notices(published.now).into_iter();
+    all.map(|notice| NoticeReport {
+        name: notice.name.as_str().into(),
+        service: name(&notice.service),
+        worker: name(&notice.worker),
+        at: published.at(notice.at),
+        because: notice.because,
+    })
 }
 
 /// A name the engine keeps.

@@ -71,6 +71,32 @@ async fn a_run_is_shown_with_its_facts_as_they_were_sent() {
 }
 
 #[tokio::test]
+async fn only_who_was_alive_at_the_end_of_its_run_is_shown_as_abandoned() {
+    let trial = Trial::new().await;
+    let agent = |name: &str| json!({ "type": "agent", "name": name, "state": "running" });
+    let cause = json!({ "kind": "keyboard", "signal": "SIGINT" });
+    let cleanup = json!({ "abandoned": ["deaf"] });
+    let last = json!({ "type": "final", "class_hint": "shutdown", "cause": cause, "cleanup": cleanup });
+    trial
+        .post(json!([
+            envelope(run(1), "self", 1, start()),
+            envelope(run(1), "self", 2, json!({ "type": "ready" })),
+            envelope(run(1), "self", 3, agent("deaf")),
+            envelope(run(1), "self", 4, agent("unheard")),
+            envelope(run(1), "self", 5, last),
+        ]))
+        .await;
+    trial.until(|snapshot| snapshot.roster.workers().len() == 1).await;
+    let (_, body) = trial.get(&format!("/v1/runs/{}", run(1))).await;
+    let body: Value = serde_json::from_str(&body).unwrap();
+    let agents = [
+        json!({ "name": "deaf", "state": "ended", "end": "abandoned", "error": null }),
+        json!({ "name": "unheard", "state": "ended", "end": null, "error": null }),
+    ];
+    assert_eq!(body["run"]["agents"], json!(agents));
+}
+
+#[tokio::test]
 async fn it_is_ready_only_while_it_takes_facts() {
     let trial = Trial::new().await;
     assert_eq!(trial.get("/readyz").await.0.as_u16(), 200);
@@ -152,6 +178,25 @@ async fn a_mass_silence_of_the_most_members_is_replayed_and_its_alert_has_no_wor
         r#"lastbeat_alerts{name="LastbeatObserverOrNetwork",severity="page",service="",worker="",host=""} 1"#;
     assert!(text.lines().any(|line| line == series), "{text}");
     promtool_is_content(&text);
+}
+
+#[tokio::test]
+async fn a_stop_by_nobody_who_could_be_read_is_a_notice_beside_the_alerts() {
+    let trial = Trial::new().await;
+    let sender = json!({ "pid": 812, "uid": 1000, "gone": true });
+    let cause = json!({ "kind": "signal", "signal": "SIGTERM", "sender": sender });
+    trial.post(envelope(run(1), "self", 1, start())).await;
+    trial.post(envelope(run(1), "self", 2, json!({ "type": "ready" }))).await;
+    let last = json!({ "type": "final", "class_hint": "shutdown", "cause": cause });
+    trial.post(envelope(run(1), "self", 3, last)).await;
+    trial.until(|known| !known.roster.counts().endings.is_empty()).await;
+    let (_, told) = trial.get("/v1/alerts").await;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let [notice] = &told["notices"].as_array().unwrap()[..] else { panic!("{told}") };
+    assert_eq!(
+        (&notice["name"], &notice["because"], &told["alerts"]),
+        (&json!("LastbeatStoppedByUnknown"), &json!("stopped by pid 812 (gone)"), &json!([]))
+    );
 }
 
 #[tokio::test]

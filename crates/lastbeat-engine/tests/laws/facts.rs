@@ -1,7 +1,10 @@
 //! Any facts: of several runs of several workers on two hosts, with planned work.
 
-use lastbeat_engine::ending::{AgentEnd, StepOutcome};
-use lastbeat_engine::fact::{FactId, PhaseTo, Plan, PlanEnd, PlanKind, Process, Start};
+use lastbeat_engine::ending::{AgentEnd, Cause, CauseKind, ClassHint, StepOutcome};
+use lastbeat_engine::fact::{
+    Away, Deadline, Expired, FactId, Final, Forget, LeftBehind, MassSilence, Notify, PhaseTo, Plan, PlanEnd,
+    PlanKind, Process, Start,
+};
 use lastbeat_engine::{Fact, Moment, RunId, Source, What, fact};
 use proptest::prelude::*;
 
@@ -40,6 +43,7 @@ fn any_what() -> impl Strategy<Value = (Source, What)> {
         Just(agent_ended("a", AgentEnd::Crashed)),
         Just(panic_of("x")),
         Just(clean_goodbye(keyboard(), Some(5_000))),
+        any_final(),
         (1..40_000_u64, 0..4_u64).prop_map(|(by_ms, counter)| extend(by_ms, counter)),
         (1_000..9_000_u64).prop_map(|every_ms| agent_at_work("a", every_ms)),
     ];
@@ -54,8 +58,67 @@ fn any_what() -> impl Strategy<Value = (Source, What)> {
         Just(exit_code(101)),
         Just(exit_signal("SIGKILL")),
         Just(exit_signal("SIGTERM")),
+        (any::<bool>(), any::<bool>(), any::<bool>())
+            .prop_map(|(ready, reloading, stopping)| { What::Notify(Notify { ready, reloading, stopping }) }),
+        Just(What::OutputTail(vec!["last words".into()])),
+        Just(What::LeftBehind(LeftBehind { children: vec![(7, "sh".into())], ..LeftBehind::default() })),
+        Just(seen(Cause { signal: Some("SIGHUP".into()), ..Cause::of(CauseKind::TerminalHangup) })),
     ];
-    prop_oneof![own.prop_map(|what| (Source::Own, what)), witness.prop_map(|what| (Source::Witness, what))]
+    let observer = prop_oneof![
+        Just(What::LinkClosed(Source::Own)),
+        Just(What::LinkClosed(Source::Witness)),
+        Just(What::Seen),
+        any_expired(),
+    ];
+    prop_oneof![
+        6 => own.prop_map(|what| (Source::Own, what)),
+        4 => witness.prop_map(|what| (Source::Witness, what)),
+        1 => observer.prop_map(|what| (Source::Observer, what)),
+    ]
+}
+
+/// Last words of every kind: bare, of work that is done, of a crash.
+fn any_final() -> impl Strategy<Value = What> {
+    let done = Cause { reason: Some("done".into()), ..Cause::of(CauseKind::Itself) };
+    prop_oneof![
+        Just(Final::default()),
+        Just(Final { hint: Some(ClassHint::Shutdown), ..Final::default() }),
+        Just(Final { hint: Some(ClassHint::Crashed), back_within_ms: Some(9_000), ..Final::default() }),
+        Just(Final { hint: Some(ClassHint::Completed), cause: Some(done), ..Final::default() }),
+    ]
+    .prop_map(What::Final)
+}
+
+/// A deadline that passed, as a journal may tell of it: the rules that proposed it may have been others.
+fn any_expired() -> impl Strategy<Value = What> {
+    let which = prop_oneof![
+        Just(Deadline::Silence),
+        Just(Deadline::Link),
+        Just(Deadline::Stop),
+        Just(Deadline::Start),
+        Just(Deadline::Promise),
+        Just(Deadline::Goodbye),
+        Just(Deadline::Progress),
+        Just(Deadline::Host),
+    ];
+    (which, 1_000_000..1_200_000_u64, prop::option::of(1_000_000..1_200_000_u64)).prop_map(
+        |(which, due, last_seen)| {
+            let (due, last_seen) = (Moment::from_millis(due), last_seen.map(Moment::from_millis));
+            What::Expired(Expired { which, due, last_seen })
+        },
+    )
+}
+
+/// What the observer says of no single run: it was away, or half of the fleet is silent, or is heard again.
+fn any_observed() -> impl Strategy<Value = What> {
+    let members = prop::collection::vec((1..5_u128).prop_map(RunId), 0..4);
+    prop_oneof![
+        (0..90_000_u64).prop_map(|ms| {
+            let from = Moment::from_millis(1_000_000);
+            What::Away(Away { from, to: from.plus(ms) })
+        }),
+        members.prop_map(|members| What::MassSilence(MassSilence { members, of: 8 })),
+    ]
 }
 
 /// Planned work, or its end, of one of two plans.
@@ -102,9 +165,15 @@ impl Said {
 /// What is said in the lives of up to four runs of two workers, in the order of receipt.
 pub(crate) fn any_life() -> impl Strategy<Value = Vec<Said>> {
     let of_run = (1..5_u128, any_what()).prop_map(|(run, (source, what))| (run, source, what));
-    let of_none = any_plan().prop_map(|what| (COLLECTOR.0, Source::Operator, what));
+    let forget = (0..2_usize)
+        .prop_map(|place| What::Forget(Forget { service: "s".into(), worker: WORKERS[place].into() }));
+    let ordered = prop_oneof![4 => any_plan(), 1 => forget];
+    let of_none = prop_oneof![
+        2 => ordered.prop_map(|what| (COLLECTOR.0, Source::Operator, what)),
+        1 => any_observed().prop_map(|what| (COLLECTOR.0, Source::Observer, what)),
+    ];
     let pause = prop_oneof![0..3_000_u64, 0..40_000_u64];
-    let one = (prop_oneof![9 => of_run, 1 => of_none], pause, 0..3_000_u64);
+    let one = (prop_oneof![18 => of_run, 3 => of_none], pause, 0..3_000_u64);
     prop::collection::vec(one, 1..24).prop_map(|said| {
         let mut plans = std::collections::BTreeMap::new();
         said.into_iter()
@@ -114,14 +183,15 @@ pub(crate) fn any_life() -> impl Strategy<Value = Vec<Said>> {
                     What::Plan(plan) => What::Plan(plans.entry(plan.id.clone()).or_insert(plan).clone()),
                     what => what,
                 };
-                let age_ms = if source == Source::Operator { 0 } else { age_ms };
+                let age_ms = if [Source::Operator, Source::Observer].contains(&source) { 0 } else { age_ms };
                 Said { run, source, what, pause_ms, age_ms }
             })
             .collect()
     })
 }
 
-/// The same as facts, each with its own identity and moment.
+/// The same as facts, each with its own identity and moment. But nobody is forgotten: who is loses what was known, and
+/// that is no matter of order.
 pub(crate) fn any_facts() -> impl Strategy<Value = Vec<Fact>> {
     any_life().prop_map(|life| {
         let mut at = 1_000_000;
@@ -129,6 +199,9 @@ pub(crate) fn any_facts() -> impl Strategy<Value = Vec<Fact>> {
         let mut facts = Vec::new();
         for (said, seq) in life.iter().zip(1..) {
             at += said.pause_ms;
+            if let What::Forget(_) = said.what {
+                continue;
+            }
             if let What::Plan(plan) = &said.what
                 && !told.insert(plan.id.clone())
             {

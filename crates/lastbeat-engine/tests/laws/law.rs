@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lastbeat_engine::ending::{AgentEnd, CauseKind};
+use lastbeat_engine::ending::{AgentEnd, CauseKind, CleanupOutcome, StepOutcome};
 use lastbeat_engine::fact::AgentStatus;
-use lastbeat_engine::{Class, Fact, Roster, Rules, RunId, What, dossier::Dossier};
+use lastbeat_engine::{
+    AlertName, Class, Counts, Fact, PromiseState, Roster, Rules, Run, RunId, Source, What, Worker,
+    dossier::Dossier,
+};
 
 use super::facts::Said;
-use crate::stage::Stage;
+use crate::stage::{COLLECTOR, Stage};
 
 fn judged(facts: &[Fact], rules: &Rules) -> Roster {
     let mut roster = Roster::new(rules.clone());
@@ -91,11 +94,26 @@ fn play(life: &[Said], rules: &Rules, mut look: impl FnMut(&Stage)) -> Stage {
     for said in life {
         stage.pass(said.pause_ms);
         look(&stage);
-        if let What::Plan(_) | What::PlanEnd(_) = said.what {
-            stage.operator(said.what.clone());
-        } else {
-            let run = stage.run_of(said.run, said.worker());
-            stage.spoken(run, said.source, said.age_ms, said.what.clone());
+        match (said.source, &said.what) {
+            (Source::Operator, what) => {
+                stage.operator(what.clone());
+            }
+            (Source::Observer, What::Away(away)) => {
+                stage.away(away.to.since(away.from));
+            }
+            (Source::Observer, What::MassSilence(silence)) => {
+                stage.observed(COLLECTOR, What::MassSilence(silence.clone()));
+            }
+            // It speaks only of whom it knows.
+            (Source::Observer, what) => {
+                if stage.roster.snapshot().run(RunId(said.run)).is_some() {
+                    stage.observed(RunId(said.run), what.clone());
+                }
+            }
+            (Source::Own | Source::Witness, what) => {
+                let run = stage.run_of(said.run, said.worker());
+                stage.spoken(run, said.source, said.age_ms, what.clone());
+            }
         }
         look(&stage);
     }
@@ -112,27 +130,115 @@ pub(crate) fn replay_equals_live(life: &[Said], rules: &Rules) -> Result<(), Str
         let snapshot = roster.snapshot();
         let runs = snapshot.workers().iter().flat_map(|worker| worker.runs());
         let amendments: Vec<_> = runs.map(|run| run.amendments().to_vec()).collect();
-        let alerts = snapshot.alerts(stage.now);
-        format!("{}{amendments:?}{:?}{alerts:?}{:?}", verdicts(roster), snapshot.counts(), snapshot.windows())
+        let mut alerts = snapshot.alerts(stage.now);
+        // It alone rests on beats, which leave no trace.
+        alerts.retain(|alert| alert.name != AlertName::Orphaned);
+        let (counts, windows, silences) = (snapshot.counts(), snapshot.windows(), snapshot.silences());
+        let notices = snapshot.notices(stage.now);
+        format!("{}{amendments:?}{counts:?}{alerts:?}{notices:?}{windows:?}{silences:?}", verdicts(roster))
     };
     same("replay", &told(&stage.roster), &told(&again))
 }
 
-/// What somebody counts who looks at every run after every step: its first ending, its first ask, each ending that
-/// was taken back or changed, each end of an agent.
+/// What somebody counts who looks at every run after every step: its first ending and how long its stop took, its first
+/// ask, the steps and streams of its last word, each ending that was taken back or changed, each end of an agent, each
+/// promise and how long the restart took.
 #[derive(Debug, Default, PartialEq)]
 struct Recount {
     endings: BTreeMap<Class, u64>,
     amendments: BTreeMap<(Class, Option<Class>), u64>,
     asks: BTreeMap<CauseKind, u64>,
     agents: BTreeMap<AgentEnd, u64>,
+    /// How many, and their sum in ms.
+    stops: BTreeMap<CleanupOutcome, (u64, u64)>,
+    steps: BTreeMap<StepOutcome, u64>,
+    streams: BTreeMap<&'static str, u64>,
+    promises: BTreeMap<bool, u64>,
+    restarts: (u64, u64),
+}
+
+impl Recount {
+    /// What the counters say, without the services, of which there is one.
+    fn of(counts: &Counts) -> Self {
+        let restarts = counts.restart_durations.values().map(|it| (it.count, it.sum_ms));
+        Self {
+            endings: counts.endings.iter().map(|((_, class), count)| (*class, *count)).collect(),
+            amendments: counts.amendments.clone(),
+            asks: counts.stop_requests.iter().map(|((_, cause), count)| (*cause, *count)).collect(),
+            agents: counts.agent_ends.iter().map(|((_, end), count)| (*end, *count)).collect(),
+            stops: counts
+                .shutdown_durations
+                .iter()
+                .map(|((_, outcome), it)| (*outcome, (it.count, it.sum_ms)))
+                .collect(),
+            steps: counts.shutdown_steps.iter().map(|((_, outcome), count)| (*outcome, *count)).collect(),
+            streams: counts.streams.iter().map(|((_, how), count)| (*how, *count)).collect(),
+            promises: counts.promises.iter().map(|((_, kept), count)| (*kept, *count)).collect(),
+            restarts: restarts.fold((0, 0), |(count, sum), (more, ms)| (count + more, sum + ms)),
+        }
+    }
+
+    /// Looks at one run of a worker.
+    fn look(&mut self, worker: &Worker, run: &Run, seen: &mut Seen, rules: &Rules) {
+        let class = run.verdict().class();
+        let was = seen.class.insert(run.id(), class).flatten();
+        if let Some(was) = was.filter(|was| Some(*was) != class) {
+            *self.amendments.entry((was, class)).or_default() += 1;
+        }
+        if let Some(ask) = run.verdict().ask.as_ref().filter(|_| seen.first("ask", run)) {
+            *self.asks.entry(ask.cause.kind).or_default() += 1;
+        }
+        let told = run.dossier().fin.as_ref().and_then(|fin| fin.value.cleanup.as_ref());
+        if let Some(cleanup) = told.filter(|_| seen.first("cleanup", run)) {
+            for outcome in cleanup.steps.iter().filter_map(|step| step.outcome) {
+                *self.steps.entry(outcome).or_default() += 1;
+            }
+            *self.streams.entry("farewell").or_default() += cleanup.streams_farewell;
+            *self.streams.entry("cut").or_default() += cleanup.streams_cut;
+        }
+        if let Some(ending) = run.verdict().ending().filter(|_| seen.first("ending", run)) {
+            *self.endings.entry(ending.class).or_default() += 1;
+            if let Some(ask) = &run.verdict().ask {
+                let (count, sum_ms) = self.stops.entry(ending.cleanup_outcome).or_default();
+                (*count, *sum_ms) = (*count + 1, *sum_ms + ending.at.since(ask.at));
+            }
+        }
+        let promise = worker.promise(run, rules).filter(|promise| promise.state != PromiseState::Open);
+        if let Some(promise) = promise.filter(|_| seen.first("promise", run)) {
+            let kept = promise.state == PromiseState::Kept;
+            *self.promises.entry(kept).or_default() += 1;
+            // Of the runs after it; who was forked by one of them is nobody's successor.
+            let is_child = |it: &Run| it.parent_run().is_some_and(|parent| worker.run(parent).is_some());
+            let later = worker.runs().take_while(|it| it.id() != run.id()).filter(|it| !is_child(it));
+            if let Some(ready) = later.filter_map(Run::ready_at).min().filter(|_| kept) {
+                self.restarts = (self.restarts.0 + 1, self.restarts.1 + ready.since(promise.made));
+            }
+        }
+    }
+}
+
+/// What was looked at before.
+#[derive(Default)]
+struct Seen {
+    class: BTreeMap<RunId, Option<Class>>,
+    once: BTreeSet<(&'static str, RunId)>,
+}
+
+impl Seen {
+    fn first(&mut self, what: &'static str, run: &Run) -> bool {
+        self.once.insert((what, run.id()))
+    }
+
+    /// Who was forgotten is somebody else when it speaks again.
+    fn forget(&mut self, known: &BTreeSet<RunId>) {
+        self.class.retain(|run, _| known.contains(run));
+        self.once.retain(|(_, run)| known.contains(run));
+    }
 }
 
 /// The counters are what an independent count gives.
 pub(crate) fn counts_equal_a_recount(life: &[Said], rules: &Rules) -> Result<(), String> {
-    let mut recount = Recount::default();
-    let mut before: BTreeMap<RunId, Option<Class>> = BTreeMap::new();
-    let (mut ended, mut asked) = (BTreeSet::new(), BTreeSet::new());
+    let (mut recount, mut seen) = (Recount::default(), Seen::default());
     // Between two looks several facts may be stepped (a deadline uncovers the next), so each prefix is looked at.
     let stage = play(life, rules, |_| {});
     let mut roster = Roster::new(rules.clone());
@@ -144,27 +250,12 @@ pub(crate) fn counts_equal_a_recount(life: &[Said], rules: &Rules) -> Result<(),
         }
         roster.step(fact);
         let snapshot = roster.snapshot();
-        for run in snapshot.workers().iter().flat_map(|worker| worker.runs()) {
-            let class = run.verdict().class();
-            let was = before.insert(run.id(), class).flatten();
-            if let Some(was) = was.filter(|was| Some(*was) != class) {
-                *recount.amendments.entry((was, class)).or_default() += 1;
-            }
-            if let Some(class) = class.filter(|_| ended.insert(run.id())) {
-                *recount.endings.entry(class).or_default() += 1;
-            }
-            if let Some(ask) = run.verdict().ask.as_ref().filter(|_| asked.insert(run.id())) {
-                *recount.asks.entry(ask.cause.kind).or_default() += 1;
-            }
+        for worker in snapshot.workers() {
+            worker.runs().for_each(|run| recount.look(worker, run, &mut seen, rules));
         }
+        let known = snapshot.workers().iter().flat_map(|worker| worker.runs()).map(Run::id).collect();
+        seen.forget(&known);
     }
-    let snapshot = stage.roster.snapshot();
-    let counts = snapshot.counts();
-    let told = Recount {
-        endings: counts.endings.iter().map(|((_, class), count)| (*class, *count)).collect(),
-        amendments: counts.amendments.clone(),
-        asks: counts.stop_requests.iter().map(|((_, cause), count)| (*cause, *count)).collect(),
-        agents: counts.agent_ends.iter().map(|((_, end), count)| (*end, *count)).collect(),
-    };
+    let told = Recount::of(stage.roster.snapshot().counts());
     same("counts", &format!("{told:?}"), &format!("{recount:?}"))
 }

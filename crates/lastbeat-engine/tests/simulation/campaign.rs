@@ -56,6 +56,10 @@ pub(crate) fn play(seed: u64, size: Size, without: &BTreeSet<u32>, rules: &Rules
 }
 
 /// Plays the worlds of these seeds under these rules, which may carry a planted bug.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "worlds know nothing of each other and are played side by side"
+)]
 pub(crate) fn campaign(seeds: Range<u64>, size: Size, rules: &Rules, stop_at_first: bool) -> Outcome {
     let (next, stop) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
     let work = || {

@@ -3,6 +3,7 @@
 //! Invariant: what it says is looked at after every fact, and whenever time alone may have changed an alert.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use lastbeat_engine::fact::{Away, FactId};
@@ -11,7 +12,7 @@ use lastbeat_engine::{
 };
 
 use crate::script::Script;
-use crate::told::{Ring, Saying, Told};
+use crate::told::{Ring, Saying, Stood, Told};
 
 const ITSELF: RunId = RunId(u128::MAX);
 
@@ -44,6 +45,8 @@ pub(crate) struct Collector {
     same_process: Vec<Option<u32>>,
     changes: Vec<usize>,
     open: Vec<Vec<(AlertName, usize)>>,
+    /// Of each worker the condition that was said last.
+    conditions: Vec<Option<&'static str>>,
     open_hosts: Vec<(AlertName, String, usize)>,
     hosts_moved: bool,
     silence: Option<usize>,
@@ -52,6 +55,16 @@ pub(crate) struct Collector {
     all_moved: bool,
     pub(crate) told: Told,
     record: bool,
+}
+
+/// What is written to it, as a number.
+struct Hashed(u64);
+
+impl std::fmt::Write for Hashed {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0 = text.bytes().fold(self.0, |hash, byte| hash.wrapping_mul(131).wrapping_add(byte.into()));
+        Ok(())
+    }
 }
 
 /// Class, cause and cleanup (I7).
@@ -79,6 +92,7 @@ impl Collector {
             same_process: Vec::new(),
             changes: Vec::new(),
             open: vec![Vec::new(); script.slots.len()],
+            conditions: vec![None; script.slots.len()],
             open_hosts: Vec::new(),
             hosts_moved: false,
             silence: None,
@@ -94,6 +108,11 @@ impl Collector {
         self.classes.push(Words::default());
         self.changes.push(0);
         self.same_process.push(same_process);
+    }
+
+    /// All that the journal holds.
+    pub(crate) fn journaled(&self) -> HashSet<FactId> {
+        self.journal.iter().map(|(fact, _)| fact.id).collect()
     }
 
     pub(crate) const fn listens(&self) -> bool {
@@ -141,6 +160,10 @@ impl Collector {
             self.roster.step(&fact);
         }
         self.mark(now, run.0 as u64, fact.id.seq);
+        // All of it, not only that it came.
+        let mut content = Hashed(0);
+        let _ = write!(content, "{:?} {} {:?}", fact.id.source, fact.age_ms, fact.what);
+        self.mark(now, 23, content.0);
         // A start may tell of a new boot of a host, a plan speaks of a service: then all are looked at.
         let all = matches!(
             fact.what,
@@ -353,6 +376,14 @@ impl Collector {
     fn look_at_alerts(&mut self, snapshot: &Snapshot, slot: usize, now: u64) {
         let (service, name) = &self.names[slot];
         let Some(worker) = snapshot.worker(service, name) else { return };
+        let condition = worker.standing(Moment::from_millis(now), &self.rules).condition.as_str();
+        if self.conditions[slot] != Some(condition) {
+            self.conditions[slot] = Some(condition);
+            self.told.stood.push(Stood { slot, at: now, condition });
+            self.mark(now, 29, slot as u64);
+            self.mark_word(now, condition);
+            self.note(now, || format!("w{slot:02} is {condition}"));
+        }
         let alerts = alert::alerts(worker, Moment::from_millis(now), &self.rules);
         let is_open = |name: AlertName| alerts.iter().any(|it| it.name == name && it.resolved.is_none());
         let mut open = std::mem::take(&mut self.open[slot]);
@@ -435,8 +466,9 @@ impl Collector {
     }
 }
 
-/// Byte for byte: whatever their whole rendering would show is compared, but without making strings of it.
-/// `LastbeatOrphaned` alone rests on beats, which leave no trace.
+/// Byte for byte: whatever their whole rendering would show is compared, but without making strings of it: verdicts,
+/// amendments, alerts, notices, counters, silences and windows. `LastbeatOrphaned` alone rests on beats, which leave no
+/// trace.
 fn same(before: &Snapshot, after: &Snapshot, now: u64) -> bool {
     let runs = |snapshot: &Snapshot| {
         let all = snapshot.workers().iter().flat_map(|worker| worker.runs());
@@ -447,5 +479,11 @@ fn same(before: &Snapshot, after: &Snapshot, now: u64) -> bool {
         all.retain(|alert: &Alert| alert.name != AlertName::Orphaned);
         all
     };
-    runs(before) == runs(after) && alerts(before) == alerts(after)
+    let at = Moment::from_millis(now);
+    runs(before) == runs(after)
+        && alerts(before) == alerts(after)
+        && before.notices(at) == after.notices(at)
+        && before.counts() == after.counts()
+        && before.silences() == after.silences()
+        && before.windows() == after.windows()
 }

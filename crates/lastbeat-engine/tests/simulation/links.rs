@@ -1,5 +1,7 @@
 //! Links, spools, and the collector's comings and goings.
 
+use lastbeat_engine::ending::AgentEnd;
+use lastbeat_engine::fact::AgentStatus;
 use lastbeat_engine::{Source, What};
 
 use crate::collector::Word;
@@ -254,7 +256,12 @@ impl World<'_> {
                 deed.extended += extend.by_ms;
                 return;
             }
-            What::Agent(agent) if agent.error.is_some() => {
+            What::Agent(agent)
+                if matches!(
+                    agent.status,
+                    AgentStatus::Ended(AgentEnd::Crashed | AgentEnd::CancelledUnexpected)
+                ) =>
+            {
                 if let Some((_, heard)) = &mut deed.agent_crashed {
                     *heard = Some(now);
                 }
@@ -289,8 +296,16 @@ impl World<'_> {
         let speaker = &mut self.voices[voice];
         speaker.closed = speaker.closed.max(link);
         let (run, source) = (speaker.run, speaker.source);
+        let deed = &mut self.lives[run as usize].deed;
         if speaker.known_link == link {
-            self.lives[run as usize].deed.closed_heard = Some(self.now);
+            deed.closed_heard = Some(self.now);
+        }
+        if source == Source::Witness && deed.orphaned.is_some() {
+            deed.orphaned_heard.get_or_insert(self.now);
+            let (slot, interval) = (deed.slot, deed.interval);
+            for beats in 1..=6 {
+                self.after(LINK + interval * beats + 500, Event::Look(slot));
+            }
         }
         self.collector.unlink(run, source, link, self.now);
     }

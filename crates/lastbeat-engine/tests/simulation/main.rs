@@ -70,6 +70,10 @@ fn the_same_seed_plays_the_same_world() {
         assert_eq!(first.timeline, play(seed, Size::Small, &all, &rules, true).timeline);
         assert_ne!(first.trace, play(seed + 1, Size::Small, &all, &rules, false).trace);
     }
+    let full = || play(1, Size::Full, &all, &rules, false);
+    let (first, second) = (full(), full());
+    assert_eq!((first.trace, first.facts, &first.said), (second.trace, second.facts, &second.said));
+    assert_eq!(first.rings, second.rings);
 }
 
 #[test]
@@ -94,6 +98,8 @@ fn the_oracle_fails_a_collector_that_always_says_live_and_one_that_always_says_l
         told.rings.clear();
         told.deeds.iter_mut().for_each(|deed| deed.class = None);
     }));
+    assert!(caught(|told| told.stood.iter_mut().for_each(|it| it.condition = "live")));
+    assert!(caught(|told| told.stood.iter_mut().for_each(|it| it.condition = "failed")));
     assert!(caught(|told| {
         for deed in &mut told.deeds {
             deed.class = Some("lost");
@@ -159,6 +165,12 @@ fn a_campaign() {
     panic!("{} violations", outcome.sums.violations);
 }
 
+#[expect(clippy::disallowed_methods, reason = "the figure of a campaign is a page of the documentation")]
+fn record(path: &str, page: &str) {
+    std::fs::write(path, page).expect("the record can be written");
+    println!("recorded in {path}");
+}
+
 /// Plays on until both the hours and the seeds are reached, and says how far it is every few seconds.
 fn simulate(hours: u64, seeds: u64, size: Size) -> Outcome {
     let (began, mut told) = (now(), now());
@@ -189,8 +201,7 @@ fn simulate(hours: u64, seeds: u64, size: Size) -> Outcome {
         let page = format!(
             "# Simulation\n\nWritten by `./tests/campaign simulate --hours {hours} --seeds {seeds} --record`{machine}.\n\n{summary}"
         );
-        std::fs::write(&path, page).expect("the record can be written");
-        println!("recorded in {path}");
+        record(&path, &page);
     }
     all
 }
@@ -201,6 +212,7 @@ fn share(done: u64, of: u64) -> f64 {
 }
 
 /// What this process has used of all cores, as the kernel tells it in hundredths of a second; none elsewhere.
+#[expect(clippy::disallowed_methods, reason = "what a campaign costs, the kernel tells in a file")]
 fn cpu_seconds() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     // The name of the program may hold anything; the numbers come after its bracket. User and system time are the
@@ -229,6 +241,7 @@ fn summary(outcome: &Outcome, seeds: u64, seconds: f64, cpu: Option<f64>) -> Str
     row("wall time, s", format!("{seconds:.0}"));
     if let Some(cpu) = cpu {
         row("CPU time, s", format!("{cpu:.0}"));
+        row("simulated seconds a CPU-second", format!("{:.0}", sums.world_ms as f64 / 1_000.0 / cpu));
         row("simulated agent-seconds a CPU-second", format!("{:.0}", simulated / cpu));
     }
     row("trace", format!("{:016x}", sums.trace));

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::oracle::{Loud, Oracle, loudness};
-use crate::script::End;
+use crate::oracle::{Loud, Oracle, START, STOP, loudness};
+use crate::script::{DAWN, End};
 use crate::told::{Deed, Told};
 
-/// Times from a death to its page, in ms.
+/// Times from a death to its page, in ms; of what failed by taking too long, from its deadline.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Times(Vec<u64>);
 
@@ -37,6 +37,8 @@ pub(crate) struct Deaths {
 pub(crate) struct Sums {
     pub(crate) worlds: u64,
     pub(crate) agent_ms: u64,
+    /// How long the worlds lasted, however many lived in them.
+    pub(crate) world_ms: u64,
     pub(crate) processes: usize,
     pub(crate) facts: usize,
     pub(crate) absences: usize,
@@ -53,6 +55,7 @@ impl Sums {
     pub(crate) fn add_world(&mut self, seed: u64, told: &Told, complaints: &[String]) {
         self.worlds += 1;
         self.agent_ms += told.agent_ms;
+        self.world_ms += told.until - DAWN;
         self.processes += told.deeds.len();
         self.facts += told.facts;
         self.absences += told.absences.len();
@@ -77,16 +80,17 @@ impl Sums {
             return;
         };
         let how = match oracle.reported(deed) {
-            Some(_) if deed.mode.witnessed() || deed.same_as.is_some() => "by its witness",
+            Some(at) if oracle.exit_heard(deed) == Some(at) => "by its witness",
             Some(_) => "by its last word",
             None => "by silence",
         };
         let deaths = self.deaths.entry((kind, how)).or_default();
         deaths.count += 1;
-        if let Some(rang) = oracle.rang(deed, deed.ended, by) {
-            deaths.all.0.push(rang - deed.ended);
-            if !oracle.is_disturbed(deed, deed.ended.saturating_sub(20_000), by) {
-                deaths.in_reach.0.push(rang - deed.ended);
+        let from = failed_at(deed);
+        if let Some(rang) = oracle.rang(deed, from, by.max(from)) {
+            deaths.all.0.push(rang - from);
+            if !oracle.is_disturbed(deed, from.saturating_sub(20_000), by) {
+                deaths.in_reach.0.push(rang - from);
             }
         }
     }
@@ -94,6 +98,7 @@ impl Sums {
     pub(crate) fn add(&mut self, other: Self) {
         self.worlds += other.worlds;
         self.agent_ms += other.agent_ms;
+        self.world_ms += other.world_ms;
         self.processes += other.processes;
         self.facts += other.facts;
         self.absences += other.absences;
@@ -137,6 +142,36 @@ impl Sums {
     }
 }
 
+/// When it failed: a stop or a start that takes too long does so at its deadline, and not when somebody ends it at
+/// last.
+fn failed_at(deed: &Deed) -> u64 {
+    let asked = deed.asked_heard.unwrap_or(deed.leaving).max(deed.leaving);
+    match deed.end {
+        End::Unready => deed.start_heard.unwrap_or(deed.started).max(deed.started) + START,
+        End::TimedOut => asked + STOP,
+        // It asked twice for more, and its second request came without any progress.
+        End::Overstayed => asked + STOP + deed.extended / 2,
+        End::Alive
+        | End::Stopped
+        | End::Promised(_)
+        | End::Extended
+        | End::Done
+        | End::Unclean
+        | End::WrongCode
+        | End::Forced
+        | End::Panicked
+        | End::Killed
+        | End::OutOfMemory
+        | End::Segv
+        | End::Exited
+        | End::Silent
+        | End::NeverReady
+        | End::Watchdog
+        | End::Reexecuted
+        | End::PowerLost => deed.ended,
+    }
+}
+
 const fn kind(end: End) -> Option<&'static str> {
     match end {
         End::Alive
@@ -145,6 +180,7 @@ const fn kind(end: End) -> Option<&'static str> {
         | End::Extended
         | End::Done
         | End::Unclean
+        | End::WrongCode
         | End::Forced
         | End::Silent
         | End::Reexecuted => None,

@@ -5,8 +5,10 @@
 use std::collections::HashMap;
 
 use crate::script::{End, Mode, PlanKind};
-use crate::told::{Deed, Ring, Told};
+use crate::told::{Deed, Ring, Stood, Told};
 
+#[path = "conditions.rs"]
+mod conditions;
 #[path = "truth.rs"]
 mod truth;
 
@@ -60,6 +62,7 @@ pub(crate) struct Oracle<'a> {
     pub(crate) rings: HashMap<usize, Vec<&'a Ring>>,
     pub(crate) masses: Vec<&'a Ring>,
     pub(crate) said: HashMap<u32, Vec<&'a crate::told::Saying>>,
+    pub(crate) stood: HashMap<usize, Vec<&'a Stood>>,
 }
 
 /// Everything that must not have been said, and all that should have been.
@@ -67,6 +70,7 @@ pub(crate) fn complaints(told: &Told) -> Vec<String> {
     let oracle = Oracle::new(told);
     let mut all: Vec<String> =
         told.replay_differs.iter().map(|at| format!("I6: replay at {at} shows other verdicts")).collect();
+    all.extend(told.unsafe_acks.iter().map(|run| format!("I5: an acknowledged word of run {run} is lost")));
     all.extend(told.bare.iter().map(|run| format!("I12: the ending of run {run} names no evidence")));
     all.extend(
         told.meddled
@@ -79,6 +83,7 @@ pub(crate) fn complaints(told: &Told) -> Vec<String> {
         all.extend(oracle.beside_the_class(deed));
         all.extend(oracle.still_down(deed));
         all.extend(oracle.stays(deed));
+        all.extend(oracle.stands_wrong(deed));
     }
     for ring in &told.rings {
         all.extend(oracle.false_alarm(ring));
@@ -108,7 +113,11 @@ impl<'a> Oracle<'a> {
         for saying in &told.said {
             said.entry(saying.run).or_default().push(saying);
         }
-        Self { told, by_slot, rings, masses, said }
+        let mut stood: HashMap<usize, Vec<&Stood>> = HashMap::new();
+        for it in &told.stood {
+            stood.entry(it.slot).or_default().push(it);
+        }
+        Self { told, by_slot, rings, masses, said, stood }
     }
 
     /// D6: a deadline that the observer may have slept through fires so long after its return.
@@ -189,7 +198,7 @@ impl<'a> Oracle<'a> {
             self.is_planned(deed).into_iter().flat_map(|planned| self.right_if(deed, planned)).collect();
         // A hang-up is what ended a program that knows nothing of this, if it ends within the grace.
         let by_hangup = |at: &u64| deed.ended <= at + STOP + LIE;
-        if deed.mode == Mode::Unlinked && deed.hangups.iter().any(by_hangup) {
+        if !deed.reload && deed.hangups.iter().any(by_hangup) {
             right.extend(["shutdown", "shutdown_degraded", "shutdown_timeout"]);
         }
         right
@@ -263,6 +272,9 @@ impl<'a> Oracle<'a> {
             End::Done if planned && exit => right.push("shutdown"),
             End::Done if told || exit => right.push("completed"),
             End::Unclean if told || exit => right.push("shutdown_degraded"),
+            End::WrongCode if exit => right.push("shutdown_degraded"),
+            // Without its exit code there is nothing to say against it.
+            End::WrongCode if told => right.push("shutdown"),
             End::Forced if told || exit => right.push("shutdown_aborted"),
             End::Panicked if told || exit => {
                 right.push(if planned && deed.mode == Mode::Unlinked { "shutdown" } else { "crashed" });
@@ -314,6 +326,7 @@ impl<'a> Oracle<'a> {
             | End::Overstayed
             | End::Done
             | End::Unclean
+            | End::WrongCode
             | End::Forced
             | End::Panicked
             | End::TimedOut

@@ -21,8 +21,8 @@ const PAGES: &[&str] = &[
 impl Oracle<'_> {
     /// When a death was reported to the collector, by its witness or by its own last word.
     pub(crate) fn reported(&self, deed: &Deed) -> Option<u64> {
-        let own = deed.final_heard.filter(|_| deed.mode == Mode::Linked && deed.end == End::Panicked);
-        self.exit_heard(deed).or(own)
+        let own = deed.final_heard.filter(|_| deed.mode.linked() && deed.end == End::Panicked);
+        self.exit_heard(deed).into_iter().chain(own).min()
     }
 
     /// By when a death that nobody reported is known (D1).
@@ -55,7 +55,7 @@ impl Oracle<'_> {
         (by < self.told.until).then_some(by)
     }
 
-    fn is_excused(&self, deed: &Deed, by: u64) -> bool {
+    pub(crate) fn is_excused(&self, deed: &Deed, by: u64) -> bool {
         let maintained = self.told.windows.iter().any(|it| {
             it.kind == PlanKind::Maintenance
                 && it.slots.contains(&deed.slot)
@@ -68,14 +68,25 @@ impl Oracle<'_> {
             done || next.ready.is_some_and(|ready| ready + STEADY <= by + SLACK)
         });
         // M8: the end of a successor before it was ready, inside an open promise, is the promise's affair.
-        let covered = deed.ready_heard.is_none()
-            && self.by_slot[&deed.slot].iter().any(|it| it.run < deed.run && self.promised(it).is_some())
-            || deed.ready_heard.is_none() && self.within_any_restart(deed);
+        let covered =
+            deed.ready_heard.is_none() && (self.within_a_promise(deed) || self.within_a_restart(deed));
         maintained || late || covered
     }
 
-    fn within_any_restart(&self, deed: &Deed) -> bool {
-        self.told.windows.iter().any(|it| it.kind == PlanKind::Restart && it.slots.contains(&deed.slot))
+    /// It came to its end while an earlier run of its worker was still promised to be back.
+    fn within_a_promise(&self, deed: &Deed) -> bool {
+        let mut earlier = self.by_slot[&deed.slot].iter().filter(|it| it.run < deed.run);
+        earlier.any(|it| {
+            let due = self.promised(it).map(|within| it.ended.saturating_add(within));
+            due.is_some_and(|due| deed.ended.saturating_sub(LIE) <= due)
+        })
+    }
+
+    fn within_a_restart(&self, deed: &Deed) -> bool {
+        let mut restarts = self.told.windows.iter().filter(|it| it.kind == PlanKind::Restart);
+        restarts.any(|it| {
+            it.slots.contains(&deed.slot) && it.from <= deed.ended && deed.ended.saturating_sub(LIE) <= it.to
+        })
     }
 
     /// A page for this worker, its host, or the whole fleet was open.
@@ -128,6 +139,7 @@ impl Oracle<'_> {
         let due = deed.ended + within;
         let by =
             self.after_absences(due, silence(deed)).max(heard).max(self.exit_heard(deed).unwrap_or_default());
+        let by = self.with_a_killed_witness(deed, heard, by);
         // Somebody came back: in time, or so late or so long ago that it is an affair of the past.
         let ready = self.successors(deed).filter_map(|next| next.ready).min();
         let back = ready.is_some_and(|ready| ready <= due + SLACK || ready <= by + SLACK);
@@ -137,6 +149,11 @@ impl Oracle<'_> {
             .iter()
             .any(|it| it.slots.contains(&deed.slot) && it.from <= by && it.to + STEADY >= deed.ended);
         (!back && !in_window && by + SLACK < self.told.until).then_some(by + SLACK)
+    }
+
+    /// Whose witness was killed is waited for as long as a witness that dials again.
+    fn with_a_killed_witness(&self, deed: &Deed, heard: u64, by: u64) -> u64 {
+        deed.orphaned.map_or(by, |_| by.max(self.after_absences(heard + LINK, silence(deed))))
     }
 
     /// I2: who is stopped inside an announced restart is back when that ends (M8), or somebody is woken.
@@ -150,7 +167,8 @@ impl Oracle<'_> {
         let alone = of_slot().filter(|it| it.from <= window.to + STEADY && it.to >= deed.ended).count() == 1;
         let heard = self.exit_heard(deed).or(deed.final_heard)?;
         let due = window.to.max(deed.ended + self.promised(deed).unwrap_or_default());
-        let by = self.after_absences(due, silence(deed)).max(heard) + SLACK;
+        let by = self.after_absences(due, silence(deed)).max(heard);
+        let by = self.with_a_killed_witness(deed, heard, by) + SLACK;
         let back = self.successors(deed).any(|next| next.ready.is_some_and(|ready| ready <= by));
         let mut own = self.rings.get(&deed.slot).into_iter().flatten();
         let rang = own.any(|ring| ring.name == "LastbeatRestartOverdue" && ring.open_within(due, by));
@@ -190,11 +208,22 @@ impl Oracle<'_> {
                 ));
             }
         }
-        for (from, to) in deed.suspended.iter().filter(|_| deed.mode.witnessed()) {
+        for (from, to) in deed.suspended.iter().filter(|_| deed.mode.witnessed() && deed.orphaned.is_none()) {
             let by = from + 60_000 + SLACK;
             if by < *to && calm(*from, by) && !rang("LastbeatSuspended", *from, by) {
                 all.push(format!(
                     "I3: run {} of w{:02} is stopped since {from}; nobody was paged",
+                    deed.run, deed.slot
+                ));
+            }
+        }
+        if let Some((_, Some(at))) = deed.orphaned.map(|at| (at, deed.orphaned_heard)) {
+            // Its client beats on, and nobody dials in its witness's place.
+            let by = at + LINK + deed.interval * 6 + SLACK;
+            let known = deed.start_heard.is_some() && deed.leaving > by && by < self.told.until;
+            if known && calm(at.saturating_sub(20_000), by) && !rang("LastbeatOrphaned", at, by) {
+                all.push(format!(
+                    "I3: the witness of run {} of w{:02} is gone; no ticket by {by}",
                     deed.run, deed.slot
                 ));
             }
@@ -295,10 +324,13 @@ impl Oracle<'_> {
             }),
             "LastbeatSuspended" => deeds.iter().any(|deed| {
                 let held = |(from, to): &(u64, u64)| from + 60_000 <= at + LIE && at <= to + SLACK;
-                let disturbed = self.is_disturbed(deed, at.saturating_sub(120_000), at);
+                // That it goes on was under way, and the network did not let it pass.
+                let unheard = |to: u64| self.is_cut_off(deed, to.saturating_sub(LINK), at);
                 // What was stopped when it was last heard of is taken for stopped until it is known to be gone.
                 let gone = deed.end == End::PowerLost && at <= self.news_until(deed);
-                deed.suspended.iter().any(|it| held(it) || (disturbed || gone) && it.0 <= at)
+                deed.suspended
+                    .iter()
+                    .any(|it| held(it) || (unheard(it.1) || gone) && it.0 + 60_000 <= at + LIE)
             }),
             "LastbeatAgentFailed" => {
                 deeds.iter().any(|deed| deed.agent_crashed.is_some_and(|(crashed, _)| crashed <= at))
@@ -309,8 +341,14 @@ impl Oracle<'_> {
                 let news = at <= heard.saturating_add(REPORTED) || !self.is_answered(deed, at);
                 unclean && deed.ended <= at + SLACK && news
             }),
-            // Its witness's link may close while its client goes on, whenever the network has a bad day.
-            "LastbeatOrphaned" => deeds.iter().any(|deed| deed.mode == Mode::Both || deed.same_as.is_some()),
+            // Its witness's link may close while its client goes on, whenever the network has a bad day, or the
+            // collector was just away.
+            "LastbeatOrphaned" => deeds.iter().any(|deed| {
+                let disturbed = self.is_disturbed(deed, at.saturating_sub(60_000), at);
+                let both = deed.mode == Mode::Both || deed.same_as.is_some();
+                let killed = deed.orphaned.is_some_and(|killed| killed + LINK <= at + LIE);
+                both && deed.started <= at && at <= self.news_until(deed) && (disturbed || killed)
+            }),
             _ => false,
         };
         let maintained = self.maintained(ring);
@@ -350,6 +388,7 @@ impl Oracle<'_> {
                     // What had happened before the window is nothing that the operator does.
                     let before = |at: u64| at <= it.from + LIE;
                     before(deed.ended) && ring.from <= self.due(deed).unwrap_or(u64::MAX)
+                        || deed.orphaned.is_some_and(before)
                         || deed.gaps.iter().any(|(from, to)| before(*from) && it.from < *to)
                         || deed
                             .hangs
@@ -361,7 +400,7 @@ impl Oracle<'_> {
     }
 
     /// What was said of a run last.
-    fn said_at(&self, deed: &Deed, at: u64) -> Option<&'static str> {
+    pub(crate) fn said_at(&self, deed: &Deed, at: u64) -> Option<&'static str> {
         self.said.get(&deed.run)?.iter().rev().find(|it| it.at <= at)?.class
     }
 
@@ -450,6 +489,8 @@ impl Oracle<'_> {
     fn promised(&self, deed: &Deed) -> Option<u64> {
         match deed.end {
             End::Promised(within) if deed.mode.linked() => Some(within),
+            // The power went when it had said so.
+            End::PowerLost if deed.final_heard.is_some() && deed.said_back.is_some() => deed.said_back,
             End::Alive => None,
             _ => deed.back.filter(|_| {
                 let mut stops = self.told.windows.iter().filter(|it| it.kind == PlanKind::Stop);
@@ -457,7 +498,8 @@ impl Oracle<'_> {
                     it.slots.contains(&deed.slot) && it.from <= deed.ended && deed.ended + LIE < it.to
                 });
                 let announced = self.is_planned(deed).contains(&true);
-                (deed.asker != Some("keyboard") || announced) && !for_good
+                let at_the_terminal = matches!(deed.asker, Some("keyboard" | "terminal_hangup"));
+                (!at_the_terminal || announced) && !for_good
             }),
         }
     }

@@ -45,6 +45,8 @@ pub(crate) struct Slot {
     pub(crate) mode: Mode,
     /// T, in ms.
     pub(crate) interval: u64,
+    /// A hang-up means to it: read the configuration anew.
+    pub(crate) reload: bool,
     /// An agent of it promises progress this often.
     pub(crate) pace: Option<u64>,
     /// Its witness promises on the command line that it is back so soon after a planned stop, in ms.
@@ -69,6 +71,8 @@ pub(crate) enum End {
     Done,
     /// Asked; a step of its cleanup failed, or a child was left behind.
     Unclean,
+    /// Asked; it cleaned up and said so, and its exit code is not one of those that it declared.
+    WrongCode,
     /// Asked twice: it skipped its cleanup.
     Forced,
     /// Asked, and still there after the deadline, until somebody killed it.
@@ -124,6 +128,15 @@ pub(crate) enum PlanKind {
     Maintenance,
 }
 
+/// How an agent ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Crashed,
+    /// By somebody else.
+    Cancelled,
+    CancelledByItsOwner,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     End {
@@ -150,7 +163,13 @@ pub(crate) enum Kind {
     Hangup {
         slot: usize,
     },
-    AgentCrash {
+    /// An agent comes to its end while its run goes on.
+    AgentEnds {
+        slot: usize,
+        fate: Fate,
+    },
+    /// The witness is killed; its child goes on.
+    WitnessKill {
         slot: usize,
     },
     /// A child that says whose child it is, and ends while its parent lives.
@@ -364,6 +383,7 @@ impl Draw {
             mode,
             interval,
             back: self.chance.one_in(4).then(|| self.chance.between(10_000, 90_000)),
+            reload: self.chance.one_in(2),
             pace: paced.then(|| (interval * self.chance.between(2, 5)).max(5_000)),
             begins: DAWN + self.chance.between(0, 20_000),
         }
@@ -407,8 +427,13 @@ impl Draw {
                 20_000
             }
             4 if mode.linked() => {
-                self.add(at, Kind::AgentCrash { slot });
+                let fate = self.chance.pick(&[Fate::Crashed, Fate::Cancelled, Fate::CancelledByItsOwner]);
+                self.add(at, Kind::AgentEnds { slot, fate });
                 1_000
+            }
+            11 if mode == Mode::Both => {
+                self.add(at, Kind::WitnessKill { slot });
+                60_000
             }
             5 | 6 if mode.linked() => {
                 let end = self.chance.pick(&[End::Done, End::Killed, End::Panicked, End::Stopped]);
@@ -439,6 +464,7 @@ impl Draw {
             5..9 => End::Promised(within),
             9 if mode.linked() => self.chance.pick(&[End::Extended, End::Overstayed]),
             10 | 11 => End::Done,
+            12 if mode == Mode::Both && self.chance.one_in(2) => End::WrongCode,
             12 => End::Unclean,
             13 => End::Forced,
             14 => End::TimedOut,

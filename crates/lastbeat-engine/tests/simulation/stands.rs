@@ -55,7 +55,7 @@ impl Oracle<'_> {
     }
 
     /// The newest run of a worker was ready, and in reach, for a steady minute: since when this is known.
-    fn well_since(&self, deed: &Deed) -> Option<u64> {
+    pub(crate) fn well_since(&self, deed: &Deed) -> Option<u64> {
         let known = deed.ready_heard? + STEADY + SLACK;
         let lives = deed.leaving > known && deed.final_at.is_none_or(|at| at > known);
         let newest = self.successors(deed).all(|next| next.started > known);
@@ -125,7 +125,19 @@ impl Oracle<'_> {
             let done = next.class == Some("completed") && next.ended <= to + LIE;
             done || next.ready.is_some_and(|ready| ready + STEADY <= until)
         });
-        let maintained = self.told.windows.iter().any(|it| it.slots.contains(&slot) && it.from <= to + LIE);
+        // So does a child, as long as nobody has heard of its parent.
+        let fatherless = |it: &&&Deed| {
+            let parent = it.parent.map(|parent| &self.told.deeds[parent as usize]);
+            parent.is_some_and(|parent| parent.start_heard.is_none_or(|heard| heard > to))
+        };
+        let mut fatherless = deeds.iter().filter(fatherless);
+        let well = well || fatherless.any(|it| it.class == Some("completed") && it.ended <= to + LIE);
+        // An operator was at work while it stood, or had just been.
+        let maintained = self
+            .told
+            .windows
+            .iter()
+            .any(|it| it.slots.contains(&slot) && it.from <= to + LIE && ring.from <= it.to + STEADY);
         // What was said of one of its runs was amended at this moment.
         let amended = deeds.iter().any(|deed| {
             self.said

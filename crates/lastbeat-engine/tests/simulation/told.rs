@@ -25,6 +25,8 @@ pub(crate) struct Deed {
     pub(crate) last_heard: u64,
     /// When its end began: what it says from here on is its goodbye.
     pub(crate) leaving: u64,
+    /// It said that it would be back within so many ms.
+    pub(crate) said_back: Option<u64>,
     /// When it said its final, and what it allowed itself for the stop.
     pub(crate) final_at: Option<u64>,
     pub(crate) deadline: Option<u64>,
@@ -46,7 +48,12 @@ pub(crate) struct Deed {
     pub(crate) pace: Option<u64>,
     /// It was stopped by SIGSTOP, from and to.
     pub(crate) suspended: Vec<(u64, u64)>,
-    /// When its agent crashed, and the collector received that.
+    /// A hang-up is a reload to it.
+    pub(crate) reload: bool,
+    /// When its witness was killed, and when the collector saw that link closed.
+    pub(crate) orphaned: Option<u64>,
+    pub(crate) orphaned_heard: Option<u64>,
+    /// When its agent crashed or was cancelled by a stranger, and the collector received that.
     pub(crate) agent_crashed: Option<(u64, Option<u64>)>,
     /// Nothing of it reached the collector for long enough to be taken for dead, from and to.
     pub(crate) gaps: Vec<(u64, u64)>,
@@ -90,6 +97,14 @@ impl Ring {
     }
 }
 
+/// The condition that a worker is said to be in, from a moment on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stood {
+    pub(crate) slot: usize,
+    pub(crate) at: u64,
+    pub(crate) condition: &'static str,
+}
+
 /// An operator's window.
 #[derive(Debug, Clone)]
 pub(crate) struct Window {
@@ -114,6 +129,7 @@ pub(crate) struct Told {
     pub(crate) deeds: Vec<Deed>,
     pub(crate) said: Vec<Saying>,
     pub(crate) rings: Vec<Ring>,
+    pub(crate) stood: Vec<Stood>,
     /// When the collector did not watch, from and to.
     pub(crate) absences: Vec<(u64, u64)>,
     /// Hosts without power: which, from and to.
@@ -127,6 +143,8 @@ pub(crate) struct Told {
     pub(crate) facts: usize,
     /// Replay gave something else than was shown.
     pub(crate) replay_differs: Vec<u64>,
+    /// Runs of which a word was acknowledged and is not known any more.
+    pub(crate) unsafe_acks: Vec<u32>,
     /// Endings that name no evidence.
     pub(crate) bare: Vec<u32>,
     /// A fact of the first changed the class of the second, which is newer.

@@ -3,7 +3,7 @@
 use lastbeat_engine::What;
 use lastbeat_engine::fact::{PhaseTo, PlanEnd};
 
-use crate::script::{End, Kind, Mode, Next, Whom};
+use crate::script::{End, Fate, Kind, Mode, Next, Whom};
 use crate::told::{Cut, Window};
 use crate::words;
 use crate::world::{Event, World};
@@ -41,6 +41,9 @@ impl World<'_> {
                     self.phase(run, 0);
                 }
             }
+            // Who declared no reload and has a handler of its own takes it for a stop; that is an end, and no trouble.
+            Kind::Hangup { slot }
+                if !self.script.slots[slot].reload && self.script.slots[slot].mode.linked() => {}
             Kind::Hangup { slot } => {
                 if let Some((run, voice)) =
                     self.idle(slot).and_then(|run| Some((run, self.lives[run as usize].witness?)))
@@ -51,12 +54,24 @@ impl World<'_> {
                     self.say(voice, words::hangup());
                 }
             }
-            Kind::AgentCrash { slot } => {
+            Kind::WitnessKill { slot } => {
+                if let Some((run, voice)) =
+                    self.idle(slot).and_then(|run| Some((run, self.lives[run as usize].witness?)))
+                    && self.voices[voice].run == run
+                    && self.voices[voice].alive
+                {
+                    self.lives[run as usize].deed.orphaned = Some(self.now);
+                    self.fall_silent(voice, true);
+                }
+            }
+            Kind::AgentEnds { slot, fate } => {
                 if let Some((run, voice)) =
                     self.idle(slot).and_then(|run| Some((run, self.lives[run as usize].own?)))
                 {
-                    self.lives[run as usize].deed.agent_crashed.get_or_insert((self.now, None));
-                    self.say(voice, words::agent_crashed());
+                    if fate != Fate::CancelledByItsOwner {
+                        self.lives[run as usize].deed.agent_crashed.get_or_insert((self.now, None));
+                    }
+                    self.say(voice, words::agent_ended(fate));
                 }
             }
             Kind::Fork { slot, end, ms } => {

@@ -37,6 +37,7 @@ impl Oracle<'_> {
             | End::Extended
             | End::Overstayed
             | End::Unclean
+            | End::WrongCode
             | End::Forced => self.is_told(deed).then_some(deed.asker)?,
             End::TimedOut => deed.asked_heard.and(self.exit_heard(deed)).and(Some(deed.asker))?,
             End::Killed | End::Watchdog => {
@@ -66,7 +67,9 @@ impl Oracle<'_> {
     fn wrong_cleanup(&self, deed: &Deed) -> Option<String> {
         let linked = deed.mode.linked();
         let expected = match deed.end {
-            End::Stopped | End::Promised(_) | End::Extended | End::Overstayed if linked => "complete",
+            End::Stopped | End::Promised(_) | End::Extended | End::Overstayed | End::WrongCode if linked => {
+                "complete"
+            }
             End::Unclean if linked => "failed",
             End::Forced => "skipped",
             End::Unclean => "partial",
@@ -78,6 +81,7 @@ impl Oracle<'_> {
             | End::TimedOut
             | End::Extended
             | End::Overstayed
+            | End::WrongCode
             | End::Killed
             | End::OutOfMemory
             | End::Segv

@@ -10,10 +10,13 @@ use lastbeat_engine::fact::{
 use lastbeat_engine::{RunId, What};
 
 use crate::random::Random;
-use crate::script::{End, Mode, PlanKind};
+use crate::script::{End, Fate, Mode, PlanKind};
 
 /// A stop may take so long, where nothing else is said.
 pub(crate) const STOP: u64 = 10_000;
+
+/// The exit code that everybody declares as fine.
+const ACCEPTED: i32 = 7;
 
 /// One thing a process or its witness does on the way out.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,12 +31,19 @@ pub(crate) enum Act {
 /// The acts of an end, each with the time since the one before it.
 pub(crate) fn acts(end: End, mode: Mode, chance: &mut Random) -> Vec<(u64, Act)> {
     let signal = chance.pick(&["SIGTERM", "SIGTERM", "SIGINT"]);
-    let cause = match (mode, chance.between(0, 3)) {
-        (Mode::Linked | Mode::Both, 0) => Cause::of(CauseKind::Api),
+    let cause = match (mode, chance.between(0, 12)) {
+        (Mode::Linked | Mode::Both, 0 | 1) => Cause::of(CauseKind::Api),
+        (Mode::Linked | Mode::Both, 2) => {
+            Cause { name: Some("exchange".into()), ..Cause::of(CauseKind::Dependency) }
+        }
+        (Mode::Linked | Mode::Both, 3) => by_operator(None),
+        (Mode::Unlinked, 3) => by_operator(Some("SIGTERM")),
+        (_, 4) => Cause { signal: Some("SIGTERM".into()), ..Cause::of(CauseKind::Supervisor) },
+        (_, 5) => Cause { signal: Some("SIGHUP".into()), ..Cause::of(CauseKind::TerminalHangup) },
         _ => by_signal(signal),
     };
     let seen = |acts: &mut Vec<(u64, Act)>| {
-        if mode.witnessed() && cause.is_signal() {
+        if mode.witnessed() && (cause.is_signal() || cause.signal.is_some()) {
             acts.push((0, Act::Wit(What::SignalSeen(SignalSeen { cause: cause.clone(), forwarded: true }))));
         }
     };
@@ -55,7 +65,7 @@ pub(crate) fn acts(end: End, mode: Mode, chance: &mut Random) -> Vec<(u64, Act)>
     let linked = mode.linked();
     match end {
         End::Alive | End::PowerLost => {}
-        End::Stopped | End::Unclean | End::Promised(_) => {
+        End::Stopped | End::Unclean | End::WrongCode | End::Promised(_) => {
             asked(&mut acts);
             let back = if let End::Promised(within) = end { Some(within) } else { None };
             // All of it is over before the deadline.
@@ -104,17 +114,29 @@ pub(crate) fn acts(end: End, mode: Mode, chance: &mut Random) -> Vec<(u64, Act)>
         }
         End::Forced => {
             asked(&mut acts);
-            // A second request, clearly another one (M7).
-            let again = by_signal("SIGINT");
-            let twice = !cause.is_signal();
+            // A second request, clearly another one (M7): a signal, or an operator who forces it.
+            let forced = chance.one_in(4);
+            let again = match (forced, linked) {
+                (true, true) => by_operator(None),
+                (true, false) => by_operator(Some("SIGKILL")),
+                (false, _) => by_signal("SIGINT"),
+            };
+            let twice = !forced && !cause.is_signal();
+            let seen_too = mode.witnessed() && again.signal.is_some();
             for turn in 0..=u32::from(twice) {
-                let wait = if turn == 0 { 2_500 } else { 3_000 };
-                if mode.witnessed() {
+                let wait = if forced {
+                    400
+                } else if turn == 0 {
+                    2_500
+                } else {
+                    3_000
+                };
+                if seen_too {
                     let what = What::SignalSeen(SignalSeen { cause: again.clone(), forwarded: true });
                     acts.push((wait, Act::Wit(what)));
                 }
                 if linked {
-                    let wait = if mode.witnessed() { 1 } else { wait };
+                    let wait = if seen_too { 1 } else { wait };
                     acts.push((
                         wait,
                         Act::Own(What::Asked(Asked { cause: again.clone(), deadline_ms: Some(STOP) })),
@@ -176,6 +198,7 @@ pub(crate) fn exit_of(end: End, mode: Mode, chance: &mut Random) -> Exit {
     let code = |code| Exit { code: Some(code), ..Exit::default() };
     let signal = |signal: &str| Exit { signal: Some(signal.into()), ..Exit::default() };
     match end {
+        End::Stopped | End::Promised(_) if mode == Mode::Both && chance.one_in(4) => code(ACCEPTED),
         End::Stopped | End::Promised(_) | End::Unclean if !mode.linked() => match chance.between(0, 3) {
             0 => code(1),
             1 => signal("SIGTERM"),
@@ -190,6 +213,7 @@ pub(crate) fn exit_of(end: End, mode: Mode, chance: &mut Random) -> Exit {
         | End::Unclean
         | End::Silent
         | End::Reexecuted => code(0),
+        End::WrongCode => code(1),
         End::Forced => code(130),
         End::Panicked => code(101),
         End::Exited => code(1),
@@ -209,6 +233,7 @@ pub(crate) const fn leaves_a_spool(end: End) -> bool {
         | End::Overstayed
         | End::Done
         | End::Unclean
+        | End::WrongCode
         | End::Forced
         | End::Panicked => true,
         End::Alive
@@ -230,6 +255,11 @@ pub(crate) fn by_signal(signal: &str) -> Cause {
     // Ctrl+C, or somebody's kill.
     let kind = if signal == "SIGINT" { CauseKind::Keyboard } else { CauseKind::Signal };
     Cause { signal: Some(signal.into()), ..Cause::of(kind) }
+}
+
+/// An operator asks; what a witness tells of has a signal.
+fn by_operator(signal: Option<&str>) -> Cause {
+    Cause { signal: signal.map(Into::into), who: Some("op".into()), ..Cause::of(CauseKind::Operator) }
 }
 
 /// A hang-up that somebody sends, for the configuration to be read anew.
@@ -261,6 +291,7 @@ pub(crate) struct Birth {
     pub(crate) pid: u32,
     pub(crate) parent: Option<RunId>,
     pub(crate) goodbye: bool,
+    pub(crate) reload: bool,
     /// The promise on the command line.
     pub(crate) back: Option<u64>,
 }
@@ -271,7 +302,8 @@ pub(crate) fn start(birth: &Birth) -> Start {
         interval_ms: Some(birth.interval),
         grace_ms: Some(STOP),
         goodbye: birth.goodbye,
-        reload: true,
+        reload: birth.reload,
+        accept_exit: vec![ACCEPTED],
         process: Some(Process { boot_id: boot_id.clone(), pid_ns: 1, pid: birth.pid, start_ticks: 7 }),
         pid: Some(birth.pid),
         host: Some(format!("h{}", birth.host)),
@@ -291,9 +323,16 @@ pub(crate) fn agent_at_work(every: u64) -> What {
     What::Agent(Agent { name: "work".into(), status, progress_every_ms: Some(every), error: None })
 }
 
-pub(crate) fn agent_crashed() -> What {
-    let status = AgentStatus::Ended(AgentEnd::Crashed);
-    What::Agent(Agent { name: "feed".into(), status, progress_every_ms: None, error: Some("gone".into()) })
+pub(crate) fn agent_ended(fate: Fate) -> What {
+    let end = match fate {
+        Fate::Crashed => AgentEnd::Crashed,
+        Fate::Cancelled => AgentEnd::CancelledUnexpected,
+        Fate::CancelledByItsOwner => AgentEnd::CancelledExpected,
+    };
+    let error = (fate == Fate::Crashed).then(|| "gone".into());
+    // Each ends once: what one of them came to does not hide another.
+    let name = format!("feed-{fate:?}").to_lowercase().into();
+    What::Agent(Agent { name, status: AgentStatus::Ended(end), progress_every_ms: None, error })
 }
 
 pub(crate) fn phase(to: PhaseTo) -> What {

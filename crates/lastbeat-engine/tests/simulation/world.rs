@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use lastbeat_engine::ending::Exit;
+use lastbeat_engine::fact::FactId;
 use lastbeat_engine::{Rules, Source, What};
 
 use crate::collector::Collector;
@@ -315,6 +316,7 @@ impl<'a> World<'a> {
             exit_heard: None,
             last_heard: 0,
             leaving: u64::MAX,
+            said_back: None,
             final_at: None,
             deadline: None,
             extended: 0,
@@ -322,6 +324,9 @@ impl<'a> World<'a> {
             end: End::Alive,
             back: it.back.filter(|_| mode.witnessed()),
             hangups: Vec::new(),
+            reload: it.reload,
+            orphaned: None,
+            orphaned_heard: None,
             closed_heard: None,
             parent,
             same_as,
@@ -345,6 +350,7 @@ impl<'a> World<'a> {
             pid,
             parent: parent.map(crate::collector::id),
             goodbye: mode.linked(),
+            reload: it.reload,
             back: it.back,
         };
         self.lives.push(Life {
@@ -413,8 +419,9 @@ impl<'a> World<'a> {
     pub(crate) fn say(&mut self, voice: usize, what: What) {
         let now = self.now;
         let deed = &mut self.lives[self.voices[voice].run as usize].deed;
-        if let What::Final(_) = what {
+        if let What::Final(fin) = &what {
             deed.final_at = Some(now);
+            deed.said_back = fin.back_within_ms;
         }
         self.voices[voice].said.push((now, what));
         self.send(voice);
@@ -554,6 +561,14 @@ impl<'a> World<'a> {
 
     fn sum_up(mut self) -> Told {
         let until = self.script.until;
+        // I5: what was acknowledged is in the journal, whatever became of the collector.
+        let journal = self.collector.journaled();
+        for voice in &self.voices {
+            let id = |seq| FactId { run: crate::collector::id(voice.run), source: voice.source, seq };
+            if !(1..=voice.acked as u64).all(|seq| journal.contains(&id(seq))) {
+                self.collector.told.unsafe_acks.push(voice.run);
+            }
+        }
         for life in &mut self.lives {
             let deed = &mut life.deed;
             (deed.ended, deed.leaving) = (deed.ended.min(until), deed.leaving.min(until));

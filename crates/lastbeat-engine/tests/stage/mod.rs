@@ -185,6 +185,13 @@ impl Stage {
         self.roster.snapshot().run(run).and_then(|(_, run)| run.verdict().class())
     }
 
+    /// Who asked, in one word, of a run that has ended.
+    pub(crate) fn cause_kind(&self, run: RunId) -> Option<&'static str> {
+        let snapshot = self.roster.snapshot();
+        let cause = snapshot.run(run)?.1.verdict().ending()?.cause.as_ref()?;
+        Some(cause.kind.as_str())
+    }
+
     pub(crate) fn standing(&self) -> Standing {
         let snapshot = self.roster.snapshot();
         snapshot.worker("s", "w").expect("s/w has spoken").standing(self.now, snapshot.rules())

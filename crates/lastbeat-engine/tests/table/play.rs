@@ -1,6 +1,6 @@
 //! Plays a row on the stage, and holds what is said against what the row expects.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use lastbeat_engine::ending::Ending;
 use lastbeat_engine::words::Tally;
@@ -17,18 +17,6 @@ const LOOK_MS: usize = 250;
 /// How long a row may last.
 const LASTS_MAX_MS: u64 = 3_600_000;
 
-/// What was seen while a row was played.
-#[derive(Default)]
-pub(crate) struct Shown {
-    pub(crate) classes: BTreeSet<&'static str>,
-    pub(crate) causes: BTreeSet<&'static str>,
-    pub(crate) cleanups: BTreeSet<&'static str>,
-    pub(crate) conditions: BTreeSet<&'static str>,
-    pub(crate) alerts: BTreeSet<&'static str>,
-    /// What was otherwise than expected; empty when the row is right.
-    pub(crate) wrong: Vec<String>,
-}
-
 struct Player<'a> {
     expect: &'a Expect,
     cast: &'a Cast,
@@ -41,12 +29,13 @@ struct Player<'a> {
     /// Who has ever had a link.
     dialled: HashSet<(RunId, Source)>,
     announced: HashMap<Source, u64>,
-    shown: Shown,
+    /// What was otherwise than expected; empty when the row is right.
+    wrong: Vec<String>,
     told: HashSet<String>,
 }
 
-/// Plays a row from its first moment to its last.
-pub(crate) fn play(row: &Row, cast: &Cast) -> Shown {
+/// Plays a row from its first moment to its last; says what was otherwise than expected.
+pub(crate) fn play(row: &Row, cast: &Cast) -> Vec<String> {
     let expect = row.expect.as_ref().unwrap_or_else(|| panic!("row {} expects nothing", row.label()));
     let (acts, ids) = acts(row, cast);
     let mut times: BTreeMap<u64, Vec<Act>> = BTreeMap::new();
@@ -73,14 +62,14 @@ pub(crate) fn play(row: &Row, cast: &Cast) -> Shown {
         link_count: 0,
         dialled: HashSet::new(),
         announced: HashMap::new(),
-        shown: Shown::default(),
+        wrong: Vec::new(),
         told: HashSet::new(),
     };
     for (at_ms, acts) in times {
         player.moment(at_ms, acts, at_ms == last_ms);
     }
     player.history();
-    player.shown
+    player.wrong
 }
 
 /// Every moment the expectations name.
@@ -125,7 +114,7 @@ impl Player<'_> {
         let id = self.ids.of(&act.run);
         let run = self.stage.run_of(id.0, worker);
         match act.does {
-            Does::Say { source, age_ms, what } => {
+            Does::Say { source, age_ms, lie_ms, what } => {
                 // A plain ping comes without a link.
                 let begins = match &*what {
                     What::Start(start) => start.goodbye,
@@ -133,8 +122,7 @@ impl Player<'_> {
                 };
                 let over = matches!(*what, What::Exit(_));
                 match age_ms {
-                    // An operator's word is no sign of life.
-                    0 => self.stage.say(run, source, 0, source != Source::Operator, *what),
+                    0 => self.stage.say(run, source, lie_ms, true, *what),
                     age_ms => self.stage.spooled(run, source, age_ms, *what),
                 };
                 if begins && age_ms == 0 {
@@ -190,26 +178,15 @@ impl Player<'_> {
     fn wrong(&mut self, at_ms: u64, what: &str) {
         if self.told.insert(what.to_owned()) {
             let seconds = at_ms / 1_000;
-            self.shown.wrong.push(format!("at {seconds}.{:03} s: {what}", at_ms % 1_000));
+            self.wrong.push(format!("at {seconds}.{:03} s: {what}", at_ms % 1_000));
         }
     }
 
     /// Holds one moment against the row.
     fn look(&mut self, at_ms: u64, last: bool) {
         let expect = self.expect;
-        let (now, snapshot) = (self.stage.now, self.stage.roster.snapshot());
-        for worker in snapshot.workers() {
-            self.shown.conditions.insert(worker.standing(now, snapshot.rules()).condition.as_str());
-            for run in worker.runs() {
-                self.shown.causes.extend(run.verdict().ask.iter().map(|ask| ask.cause.kind.as_str()));
-                if let Some(ending) = run.verdict().ending() {
-                    self.shown.classes.insert(ending.class.as_str());
-                    self.shown.cleanups.insert(ending.cleanup_outcome.as_str());
-                    self.shown.causes.extend(ending.cause.iter().map(|cause| cause.kind.as_str()));
-                }
-            }
-        }
         self.alerts(at_ms);
+        self.notices(at_ms, last);
         for look in expect.page.iter().filter(|look| ms(&look.at) == at_ms) {
             self.page(at_ms, look);
         }
@@ -300,7 +277,6 @@ impl Player<'_> {
             self.stage.alerts().into_iter().filter(|alert| alert.resolved.is_none()).collect();
         for alert in &open {
             let name = alert.name.as_str();
-            self.shown.alerts.insert(name);
             let allowed = expect.alerts.iter().find(|due| {
                 let until = due.until.as_ref().is_none_or(|until| at_ms < ms(until));
                 is_of(due, alert) && ms(&due.from) <= at_ms && until
@@ -340,6 +316,29 @@ impl Player<'_> {
         }
     }
 
+    /// No notice but the expected, never of what has not ended, and each of them in the end.
+    fn notices(&mut self, at_ms: u64, last: bool) {
+        let expect = self.expect;
+        let wanted: Vec<(&str, &str, u64, &str)> = expect
+            .notices
+            .iter()
+            .map(|told| (&*told.name, &*told.worker, ms(&told.at), &*told.because))
+            .collect();
+        let told = self.stage.roster.snapshot().notices(self.stage.now);
+        let told: Vec<(&str, &str, u64, &str)> = told
+            .iter()
+            .map(|it| (it.name.as_str(), &*it.worker, it.at.since(self.began), &*it.because))
+            .collect();
+        for notice in &told {
+            if !wanted.contains(notice) {
+                self.wrong(at_ms, &format!("nobody wants the notice {notice:?}"));
+            }
+        }
+        for notice in wanted.iter().filter(|notice| last && !told.contains(notice)) {
+            self.wrong(at_ms, &format!("there should be the notice {notice:?}"));
+        }
+    }
+
     /// What was amended, and what holds of every history: replay says the same, and so does any order (M1, M5).
     fn history(&mut self) {
         let expect = self.expect;
@@ -359,18 +358,18 @@ impl Player<'_> {
         let told: Vec<(RunId, &str, &str)> =
             told.into_iter().map(|(_, run, from, to)| (run, from, to)).collect();
         if wanted != told {
-            self.shown.wrong.push(format!("amendments should be {wanted:?}, are {told:?}"));
+            self.wrong.push(format!("amendments should be {wanted:?}, are {told:?}"));
         }
         let live = verdicts(&self.stage.roster);
         if verdicts(&self.stage.replayed()) != live {
-            self.shown.wrong.push("replay says otherwise (M1)".to_owned());
+            self.wrong.push("replay says otherwise (M1)".to_owned());
         }
         let mut backwards = Roster::new(Rules::default());
         for fact in self.stage.facts.iter().rev().chain(&self.stage.facts) {
             backwards.step(fact);
         }
         if verdicts(&backwards) != live {
-            self.shown.wrong.push("the same facts backwards and doubled say otherwise (M5)".to_owned());
+            self.wrong.push("the same facts backwards and doubled say otherwise (M5)".to_owned());
         }
     }
 }

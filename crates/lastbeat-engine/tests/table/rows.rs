@@ -67,6 +67,9 @@ pub(crate) struct Expect {
     pub(crate) page: Vec<Look>,
     /// Every alert there may be; an empty list is a promise as well.
     pub(crate) alerts: Vec<Due>,
+    /// Every notice there may be; each stands at the end.
+    #[serde(default)]
+    pub(crate) notices: Vec<Told>,
     /// Every amendment there may be, in their order.
     #[serde(default)]
     pub(crate) amended: Vec<Amended>,
@@ -122,6 +125,17 @@ pub(crate) struct Due {
     pub(crate) dated: Option<String>,
     /// Whose; of an alert that is nobody's own (a host, a network), none.
     pub(crate) worker: Option<String>,
+}
+
+/// A notice.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Told {
+    pub(crate) name: String,
+    pub(crate) worker: String,
+    /// The moment it tells of.
+    pub(crate) at: String,
+    pub(crate) because: String,
 }
 
 #[derive(Deserialize)]

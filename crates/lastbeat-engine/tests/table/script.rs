@@ -27,6 +27,8 @@ pub(crate) enum Does {
     Say {
         source: Source,
         age_ms: u64,
+        /// By how much its live speaker is wrong about its age.
+        lie_ms: u64,
         what: Box<What>,
     },
     /// The newest fact of this voice is delivered once more.
@@ -217,7 +219,10 @@ impl<'a> Args<'a> {
             "plan" | "plan_end" | "forget" => {
                 Does::Announce { source, what: Box::new(self.announcement(what, worker)) }
             }
-            _ => Does::Say { source, age_ms, what: Box::new(self.fact(source, what, index, ids)) },
+            _ => {
+                let lie_ms = self.time("lie").unwrap_or(0);
+                Does::Say { source, age_ms, lie_ms, what: Box::new(self.fact(source, what, index, ids)) }
+            }
         }
     }
 
@@ -263,7 +268,7 @@ impl<'a> Args<'a> {
                 count: self.number("done").zip(self.number("total")),
             }),
             (Source::Own, "agent") => self.agent(),
-            (Source::Own | Source::Operator, "asked") => {
+            (Source::Own, "asked") => {
                 What::Asked(Asked { cause: self.asker(), deadline_ms: self.time("deadline") })
             }
             (Source::Own, "extend") => What::Extend(Extend {
@@ -325,6 +330,8 @@ impl<'a> Args<'a> {
                 .collect(),
             goodbye: self.flag("goodbye").unwrap_or(goodbye),
             reload: self.flag("reload").unwrap_or(false),
+            stop: self.flag("stop").unwrap_or(false),
+            pause: self.flag("pause").unwrap_or(false),
             process,
             boot_id,
             pid,

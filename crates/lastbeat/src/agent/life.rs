@@ -90,7 +90,10 @@ impl EndGuard {
         shared.finished.store(true, Ordering::Release);
         // What it started ends with it.
         shared.token.cancel();
-        events::agent_ended(&self.run.span, &shared.name, end, error.as_deref());
+        // Whoever is still alive at the final heartbeat was told to be abandoned; its end comes too late to be news.
+        if !self.run.is_told() {
+            events::agent_ended(&self.run.span, &shared.name, end, error.as_deref());
+        }
         if self.key.is_some() {
             self.run.say(ended(shared.name.clone(), end, error));
         }

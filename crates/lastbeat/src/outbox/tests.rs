@@ -28,9 +28,14 @@ fn agent(number: usize) -> Signal {
     agent_of(number, Some(AgentState::Running), None)
 }
 
-/// The end of an agent: a fact like others.
+/// The end of an agent: state until it is safe.
 fn ended(number: usize) -> Signal {
     agent_of(number, None, Some(AgentEnd::Completed))
+}
+
+/// A fact that is no state.
+fn begun(step: usize) -> Signal {
+    Signal::Step(Step::begun(Name::new(&format!("step-{step}")).expect("a name")))
 }
 
 fn panicked(message: &str) -> Signal {
@@ -59,7 +64,7 @@ fn a_full_ring_drops_the_oldest_that_tells_of_no_ending_and_counts_it() {
     outbox.say(Signal::Start(Start::default()), 0);
     outbox.say(panicked("caught"), 0);
     for number in 0..=FACTS_MAX {
-        outbox.say(ended(number), 0);
+        outbox.say(begun(number), 0);
     }
     outbox.say(Signal::Final(Final::default()), 0);
     let kept = seqs(&outbox);
@@ -156,7 +161,40 @@ fn more_facts_than_the_ring_holds_never_push_out_the_state() {
     }
     let kept = seqs(&outbox);
     assert_eq!(kept[..4], [1, 2, 3, 1_004], "start, ready, the agent, who asked");
-    assert_eq!(kept.len(), FACTS_MAX + 4);
+    assert_eq!(kept.len(), FACTS_MAX + STATE_AGENTS_MAX + 3, "and the newest ends");
+    assert_eq!(*kept.last().expect("not empty"), 2_004);
+}
+
+#[test]
+fn a_hundred_agents_begin_and_end_at_once_and_no_end_is_given_up() {
+    let mut outbox = outbox();
+    outbox.say(Signal::Start(Start::default()), 0);
+    (0..102).for_each(|number| outbox.say(agent(number), 0));
+    outbox.say(asked(CauseKind::Keyboard), 0);
+    (0..102).for_each(|number| outbox.say(ended(number), 0));
+    (0..2).for_each(|step| outbox.say(begun(step), 0));
+    outbox.say(Signal::Final(Final::default()), 0);
+
+    let ends = outbox.facts.values().filter(|fact| fact.is_end_of_an_agent()).count();
+    assert_eq!(ends, 102, "although the collector has taken nothing yet");
+    assert!(seqs(&outbox).contains(&104), "who asked");
+    let sent = sent(&mut outbox);
+    sent.iter().for_each(|seq| outbox.acked(own(*seq), true));
+    outbox.link_opened();
+    assert_eq!(self::sent(&mut outbox), [1, 104, 209], "an end that is safe is not told again");
+}
+
+#[test]
+fn a_living_agent_takes_the_place_of_one_that_has_ended() {
+    let mut outbox = outbox();
+    outbox.say(Signal::Start(Start::default()), 0);
+    (0..STATE_AGENTS_MAX).for_each(|number| outbox.say(ended(number), 0));
+    outbox.say(agent(500), 0);
+    for caught in 0..FACTS_MAX {
+        outbox.say(panicked(&caught.to_string()), 0);
+    }
+    assert!(seqs(&outbox).contains(&58), "the living one: {:?}", seqs(&outbox));
+    assert!(!seqs(&outbox).contains(&2), "the end that made room went through the ring");
 }
 
 #[test]

@@ -185,7 +185,9 @@ pub(crate) fn run(run: &Arc<Inner>, step: &Planned, stop: &Span) -> Done {
             return told(run, &span, done);
         }
         let pause = crate::backoff::pause(settings.first_pause, settings.longest_pause, attempts - 1);
-        tracing::info!(parent: &span, attempts, pause_ms = whole_ms(pause), error = done.row.error, "trying again");
+        crate::events::quietly(
+            || tracing::info!(parent: &span, attempts, pause_ms = whole_ms(pause), error = done.row.error, "trying again"),
+        );
         let again_at = Instant::now() + pause;
         if again_at >= place.until() {
             return told(run, &span, done);

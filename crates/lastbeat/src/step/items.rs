@@ -29,6 +29,10 @@ impl<T> Items<T> {
             }
         }
         drop(audit);
+        if open.is_empty() {
+            // None of none is an account too: "0 of 0" tells that somebody looked.
+            step.total_unless_said(0);
+        }
         let unnamed = open.len().saturating_sub(LABELS_MAX);
         if unnamed > 0 {
             step.total(unnamed as u64);
@@ -121,7 +125,9 @@ fn settle<T>(
             left
         }
         Err(error) => {
-            tracing::warn!(parent: &step.place.span, %error, "the batch failed: its items are done one by one");
+            crate::events::quietly(
+                || tracing::warn!(parent: &step.place.span, %error, "the batch failed: its items are done one by one"),
+            );
             open.collect()
         }
     };

@@ -7,3 +7,5 @@ mod nested;
 mod peer;
 mod steps;
 mod stop;
+#[cfg(feature = "axum")]
+mod streams;

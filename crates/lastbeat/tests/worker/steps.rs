@@ -276,3 +276,31 @@ fn the_summary_is_one_block_that_a_person_can_read() {
     assert!(lines[2].starts_with("  flush: failed, ") && lines[2].ends_with(" ms (disk full)"), "{summary}");
     assert_eq!(lines[3], "  final heartbeat: delivered");
 }
+
+#[test]
+fn none_of_none_is_ok_and_said() {
+    let none = Plan::new().add_blocking(step(), |step| {
+        let orders: Vec<String> = Vec::new();
+        step.items(orders, Clone::clone)
+            .all_at_once(|_| Err("nothing is called without items".into()))
+            .one_by_one(|_| Err("nor one by one".into()));
+        Ok(())
+    });
+    let (cleanup, summary) = stopped(|builder| builder, none);
+    let row = &cleanup.steps[0];
+    assert_eq!((row.outcome, row.done, row.total), (Some(StepOutcome::Ok), Some(0), Some(0)));
+    assert!(summary.contains("cancel-orders: ok, 0 of 0, "), "{summary}");
+    // What the step said itself stands.
+    let said = row_of_total(2);
+    assert_eq!((said.outcome, said.done, said.total), (Some(StepOutcome::Partial), Some(1), Some(2)));
+}
+
+/// A step that says its total itself, does one of it, and then finds no item.
+fn row_of_total(items: u64) -> signal::Step {
+    row(Plan::new().add_blocking(step(), move |step| {
+        step.total(items);
+        step.done(1);
+        step.items(Vec::<String>::new(), Clone::clone).one_by_one(|_| Ok(()));
+        Ok(())
+    }))
+}

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 /// A socket with a limit to how long a write may wait.
-pub(crate) struct Impatient<S> {
+pub(super) struct Impatient<S> {
     socket: S,
     patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
@@ -20,7 +20,7 @@ pub(crate) struct Impatient<S> {
 
 impl<S> Impatient<S> {
     /// Lets the peer of `socket` take nothing for `patience` at most.
-    pub(crate) const fn new(socket: S, patience: Duration) -> Self {
+    pub(super) const fn new(socket: S, patience: Duration) -> Self {
         Self { socket, patience, stalled: None }
     }
 
