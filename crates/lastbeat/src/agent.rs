@@ -129,6 +129,10 @@ impl Agent {
     /// # }
     /// ```
     pub async fn turn(&self) -> bool {
+        // Nobody stops or pauses a forked child, and the locks of both may be held by a thread that is not there.
+        if self.is_forked() {
+            return true;
+        }
         while !self.is_cancelled() {
             let Some(opens) = self.closed_gate() else { return true };
             // Said, for one that waits here owes no progress.
@@ -147,18 +151,29 @@ impl Agent {
         block_on(self.turn(), None).unwrap_or(false)
     }
 
-    /// Nobody opens the gate of a forked child.
+    /// This is a forked child of the process that the agent lives in.
+    fn is_forked(&self) -> bool {
+        let run = self.shared.run.upgrade();
+        let is_forked = run.as_ref().is_some_and(|run| run.courier.is_forked());
+        if is_forked {
+            // Not freed, should it be the last that holds the run: that would take such locks.
+            std::mem::forget(run);
+        }
+        is_forked
+    }
+
     fn closed_gate(&self) -> Option<CancellationToken> {
-        let run = self.shared.run.upgrade().filter(|run| !run.courier.is_forked());
-        run.and_then(|run| run.gate.closed())
+        self.shared.run.upgrade().and_then(|run| run.gate.closed())
     }
 
     /// Once a stop is asked: until when agents are waited for before the steps of the plan run. Whoever is still
     /// at work then goes on beside the steps, until the stop deadline.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let run = self.shared.run.upgrade().filter(|run| !run.courier.is_forked());
-        run.and_then(|run| run.deadline.agents_until())
+        if self.is_forked() {
+            return None;
+        }
+        self.shared.run.upgrade().and_then(|run| run.deadline.agents_until())
     }
 
     /// The token itself, for code that takes one.

@@ -75,6 +75,11 @@
 //!   handlers of SIGINT and SIGTERM but not the thread that listens: these signals do nothing in it. Exec
 //!   gives them their default action again, as for anything started by [`std::process::Command`]; a child
 //!   that does not exec sets its own handlers, or ends by itself or by SIGKILL.
+//! - A forked child may use the run and the agents that it inherited, and nothing comes of it; but their tokens
+//!   ([`Agent::is_cancelled`], [`Agent::cancelled`], [`Lastbeat::stop_requested`]) may be locked for ever there, by a
+//!   thread of its parent's at the moment of the fork. So may be what the standard library keeps, when a thread began
+//!   or ended at that moment. A child that wants to be watched connects anew: it is then a child of the run it was
+//!   forked from, not its successor.
 //! - A tokio runtime waits for its blocking tasks when it is dropped. If one hangs, the process lives on
 //!   after its final heartbeat, and the collector says so.
 //! - A collector keeps the newest word of 128 agents of a run, the first by name, and up to 1,024 are tracked at once.

@@ -59,6 +59,14 @@ fn live(deed: Deed, worker: Lastbeat, agent: &Agent) -> Option<Lastbeat> {
                 Ok(())
             });
             own.abort();
+            worker.pause();
+            assert!(agent.turn_blocking(), "nobody pauses a child");
+            worker.draining(1, 2);
+            worker.reloading();
+            worker.resume();
+            worker.flush_at_stop("of-a-child", PATIENCE, |_| Ok(()));
+            assert!(agent.deadline().is_none() && worker.summary().is_none());
+            agent.spawn_thread("of-a-child", |_| Err("nobody hears of it".into())).cancel();
         }
         Deed::Stops => {
             worker.stop("a child wants to end its parent's run");
@@ -90,16 +98,16 @@ fn reap(child: i32, deed: Deed) -> Result<(), BoxError> {
     Err(format!("the child that {deed:?} hangs").into())
 }
 
-/// Keeps the locks of the run's tokens busy.
-fn keep_busy(worker: &Lastbeat) {
-    for _ in 0..2 {
-        let token = worker.stop_requested();
-        thread::spawn(move || {
-            while !token.is_cancelled() {
-                drop(token.child_token());
-            }
-        });
-    }
+/// Keeps the locks of the run busy: those of its tokens, and that of its gate.
+fn keep_busy(worker: &Lastbeat, agent: &Agent) {
+    let turns = agent.clone();
+    thread::spawn(move || while turns.turn_blocking() {});
+    let token = worker.stop_requested();
+    thread::spawn(move || {
+        while !token.is_cancelled() {
+            drop(token.child_token());
+        }
+    });
 }
 
 /// Where a process is after it has forked often.
@@ -128,7 +136,6 @@ fn many(worker: Lastbeat, forks: usize) -> Result<ExitCode, BoxError> {
     // Never dropped: a child that dropped it would wait for threads that are not there.
     let runtime = Box::leak(Box::new(tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?));
     let on = runtime.handle().clone();
-    keep_busy(&worker);
     let (give, take) = channel();
     worker.spawn_thread("counts", move |agent| {
         give.send(agent.clone())?;
@@ -138,6 +145,7 @@ fn many(worker: Lastbeat, forks: usize) -> Result<ExitCode, BoxError> {
         Ok(())
     });
     let agent = take.recv()?;
+    keep_busy(&worker, &agent);
     worker.ready();
     println!("ready {}", std::process::id());
     let worker = match fork_often(forks / 2, worker, &agent, &on)? {
