@@ -254,18 +254,20 @@ pub(crate) fn step_ended(span: &Span, step: &lastbeat_wire::signal::Step) {
 
 #[cfg(feature = "axum")]
 pub(crate) fn streams_closed(run: &Span, agent: &str, tally: crate::streams::Tally) {
-    let level = if tally.cut == 0 { Level::INFO } else { Level::WARN };
-    let crate::streams::Tally { farewell, cut, client_left } = tally;
-    tell!(
-        level,
-        "lastbeat.streams_closed",
-        run,
-        agent,
-        farewell,
-        cut,
-        client_left,
-        "server closed: {farewell} streams said goodbye, {cut} cut"
-    );
+    quietly(|| {
+        let level = if tally.cut == 0 { Level::INFO } else { Level::WARN };
+        let crate::streams::Tally { farewell, cut, client_left } = tally;
+        tell!(
+            level,
+            "lastbeat.streams_closed",
+            run,
+            agent,
+            farewell,
+            cut,
+            client_left,
+            "server closed: {farewell} streams said goodbye, {cut} cut"
+        );
+    });
 }
 
 pub(crate) fn stopped(stop: &Span, summary: &Arc<crate::Summary>) {
