@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,12 +21,20 @@ const LAST_ORDERS: Duration = Duration::from_millis(500);
 
 /// What a process has said so far, on both streams.
 #[derive(Debug, Clone, Default)]
-pub struct Transcript(Arc<(Mutex<String>, Condvar)>);
+pub struct Transcript(Arc<(Mutex<Said>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct Said {
+    text: String,
+    /// How many streams may still say something.
+    open: usize,
+}
 
 impl Transcript {
     /// Reads `stream` to its end on a thread of its own.
     pub fn follow(&self, mut stream: impl Read + Send + 'static) {
         let transcript = self.clone();
+        self.lock().open += 1;
         thread::spawn(move || {
             let mut buffer = [0; 8192];
             while let Ok(count) = stream.read(&mut buffer)
@@ -34,22 +42,35 @@ impl Transcript {
             {
                 transcript.push(&String::from_utf8_lossy(&buffer[..count]));
             }
+            transcript.lock().open -= 1;
+            transcript.0.1.notify_all();
         });
     }
 
+    fn lock(&self) -> MutexGuard<'_, Said> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn push(&self, text: &str) {
-        let (held, news) = &*self.0;
-        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.len() < TRANSCRIPT_MAX_BYTES {
-            held.push_str(text);
+        let mut said = self.lock();
+        if said.text.len() < TRANSCRIPT_MAX_BYTES {
+            said.text.push_str(text);
         }
-        news.notify_all();
+        self.0.1.notify_all();
+    }
+
+    /// All of it, once nobody holds the streams any more who could say more; none when that takes longer.
+    fn whole(&self, limit: Duration) -> Option<String> {
+        let open = |said: &mut Said| said.open > 0;
+        let (said, timeout) =
+            self.0.1.wait_timeout_while(self.lock(), limit, open).unwrap_or_else(PoisonError::into_inner);
+        (!timeout.timed_out()).then(|| said.text.clone())
     }
 
     /// All of it.
     #[must_use]
     pub fn text(&self) -> String {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().text.clone()
     }
 
     /// The end of it, for a message about a failure.
@@ -68,12 +89,10 @@ impl Transcript {
             let whole = text.rfind('\n').map_or("", |end| &text[..end]);
             whole.lines().find(|line| line.contains(needle)).map(str::to_owned)
         };
-        let (held, news) = &*self.0;
-        let held = held.lock().unwrap_or_else(PoisonError::into_inner);
-        let (held, _) = news
-            .wait_timeout_while(held, limit, |text| find(text).is_none())
-            .unwrap_or_else(PoisonError::into_inner);
-        find(&held)
+        let missing = |said: &mut Said| find(&said.text).is_none();
+        let (said, _) =
+            self.0.1.wait_timeout_while(self.lock(), limit, missing).unwrap_or_else(PoisonError::into_inner);
+        find(&said.text)
     }
 }
 
@@ -117,6 +136,17 @@ impl Process {
     #[must_use]
     pub fn output(&self) -> String {
         self.transcript.text()
+    }
+
+    /// All that it said, once it has ended with success.
+    ///
+    /// # Panics
+    /// When it lives on past `limit`, failed, or left somebody behind who could say more.
+    pub fn last_words(&mut self, limit: Duration) -> String {
+        let status = self.end(limit);
+        assert!(status.success(), "{} ended with {status}:\n{}", self.name, self.transcript.tail());
+        let whole = self.transcript.whole(limit);
+        whole.unwrap_or_else(|| panic!("{} has ended, and its streams are held by others", self.name))
     }
 
     /// Writes a line to its standard input.

@@ -565,7 +565,11 @@ impl Roster {
         // All who are silent, and those of them who are not members of the open silence already.
         let (mut all, mut others) = (Count::default(), Count::default());
         for worker in &self.workers {
-            for run in worker.runs.iter().filter(|run| !worker.is_child_of_a_live_run(run)) {
+            // Nobody waits for a run that has a ready successor: or a silence that ended because all its members have
+            // one would begin anew with them, for ever.
+            let awaited =
+                |run: &&Run| !worker.is_child_of_a_live_run(run) && !worker.is_missed_no_more(run.id);
+            for run in worker.runs.iter().filter(awaited) {
                 let Some(is_silent) = run.silence_of(now, &self.rules) else { continue };
                 let is_member = self.guard.misses(run.id);
                 // Who was heard since fell silent alone, or with half of those that were left.

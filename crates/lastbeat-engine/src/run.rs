@@ -670,9 +670,12 @@ impl Run {
             if self.hot.witness_seen.is_some_and(there) {
                 return Some((due, Deadline::Goodbye));
             }
-            // Nobody will tell of its exit whose link closed and was not opened again: its last word is all there is.
-            let left = self.dossier.witness_closed.as_ref().filter(|_| !self.hot.witness_link.open);
-            let left = left.map(|left| (left.taken.max(fin.taken).plus(rules.link_ms), Deadline::Link));
+            // Nobody will tell of its exit whose link closed and was not opened again, or who was silent by then and has
+            // no link, as a witness that died while nobody watched: its last word is all there is.
+            let closed = self.dossier.witness_closed.as_ref().map(|closed| closed.taken);
+            let was_silent = self.hot.witness_seen.is_none_or(|seen| seen.plus(late_ms) < fin.taken);
+            let left = closed.or(was_silent.then_some(fin.taken)).filter(|_| !self.hot.witness_link.open);
+            let left = left.map(|left| (left.max(fin.taken).plus(rules.link_ms), Deadline::Link));
             return left.into_iter().chain(silence).min_by_key(|(due, _)| *due);
         }
         if let Some(ask) = &self.verdict.ask {

@@ -433,6 +433,26 @@ fn the_goodbye_of_a_run_whose_witness_was_killed_is_believed_ten_seconds_later()
 }
 
 #[test]
+fn the_goodbye_of_a_run_whose_witness_was_killed_while_nobody_watched_is_believed_as_soon() {
+    let mut stage = Stage::new();
+    let run = stage.witnessed(1);
+    stage.own(run, start()).own(run, What::Ready).link(run, Source::Own, 2);
+    // A crash of the observer: what only memory knew is gone, and nobody tells of the links that it had.
+    stage.away(20_000);
+    stage.roster = stage.replayed();
+    stage.link(run, Source::Own, 3);
+    for _ in 0..20 {
+        stage.beat(run, Source::Own).pass(5_000);
+    }
+    stage.own(run, asked(keyboard())).own(run, clean_goodbye(keyboard(), Some(5_000)));
+    stage.unlink(run, Source::Own, 3).pass(10_000);
+    assert_eq!(
+        (stage.class(run), stage.open_alerts()),
+        (Some(Class::Shutdown), vec!["LastbeatRestartOverdue"])
+    );
+}
+
+#[test]
 fn an_open_link_of_a_witness_that_is_silent_itself_shows_nobody_alive() {
     let mut stage = Stage::new();
     let run = stage.witnessed(1);

@@ -280,7 +280,8 @@ impl Link {
             }
         }
         match open.awaiting.front() {
-            Some(sent) if now.saturating_duration_since(sent.at) >= self.patience => {
+            // Only once all that lies ready is read: two receipts may, and behind them what an operator asks.
+            Some(sent) if !open.read_again && now.saturating_duration_since(sent.at) >= self.patience => {
                 Err(format!("no receipt for {} ms", self.patience.as_millis()))
             }
             _ => Ok(()),
@@ -348,7 +349,75 @@ fn limits() -> WebSocketConfig {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::sync::mpsc::channel;
+
+    use lastbeat_wire::reply::Ack;
+    use lastbeat_wire::{RunId, Source};
+
     use super::*;
+
+    /// No event of these tests takes longer.
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn after_a_pause_all_that_lies_ready_is_read_before_a_message_counts_as_unanswered() {
+        let run_id = RunId::mint();
+        let ids = [1, 2].map(|seq| FactId { run_id, source: Source::Own, seq });
+        let receipt = |id: FactId| {
+            let ack = Ack { run_id, source: Source::Own, seq: id.seq, durable: true };
+            Frame::Receipt(Receipt { acks: vec![ack], accepted: 1, rejected: Vec::new() })
+        };
+        let request = Request { run_id, who: None, why: None, force: false };
+        let frames = [receipt(ids[0]), receipt(ids[1]), Frame::Stop(request.clone())];
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let (answered, was_answered) = channel();
+        let collector = std::thread::spawn(move || {
+            let mut socket = tungstenite::accept(listener.accept().expect("a client").0).expect("a link");
+            for _ in ids {
+                socket.read().expect("a message");
+            }
+            let mut bytes = 0;
+            for frame in frames {
+                let text = serde_json::to_string(&frame).expect("a frame");
+                // Two bytes of head, and two more for a length from 126 on.
+                bytes += text.len() + if text.len() < 126 { 2 } else { 4 };
+                socket.send(Message::text(text)).expect("it is taken");
+            }
+            answered.send(bytes).expect("the test waits");
+            socket
+        });
+
+        let (config, _) = Config::read(|_| None);
+        let (bell, _sleeper) = crate::wake::pair().expect("a pair");
+        let address = Address::parse("test", &url).expect("an address");
+        let begun = Instant::now();
+        let mut link = Link::new(address, &config, Arc::new(bell), begun);
+        while !link.is_open() {
+            assert!(begun.elapsed() < LIMIT, "{link:?}");
+            link.turn(Instant::now());
+            std::thread::yield_now();
+        }
+        let sent_at = Instant::now();
+        for id in ids {
+            link.send(vec![id], "[]".into(), sent_at);
+        }
+        let bytes = was_answered.recv_timeout(LIMIT).expect("both were read");
+        let mut ready = vec![0; 2 * bytes];
+        while link.watched().map_or(0, |it| it.socket.peek(&mut ready).unwrap_or(0)) < bytes {
+            assert!(begun.elapsed() < LIMIT, "the answers never came");
+        }
+
+        // The process was held for a long time meanwhile.
+        let later = sent_at + 10 * config.receipt_patience();
+        let events: Vec<Event> = (0..4).flat_map(|_| link.turn(later)).collect();
+        let acked = |event: &Event, id| matches!(event, Event::Acked(acked, true) if *acked == id);
+        assert!(acked(&events[0], ids[0]) && acked(&events[1], ids[1]), "{events:?}");
+        assert!(matches!(&events[2], Event::Asked(Asking::Stop, asked) if *asked == request), "{events:?}");
+        assert!(events.len() == 3 && link.is_open(), "{events:?}");
+        drop(collector.join().expect("it answered"));
+    }
 
     #[test]
     fn pauses_grow_to_the_limit_and_never_beyond() {

@@ -180,6 +180,10 @@ fn simulate(hours: u64, seeds: u64, size: Size) -> Outcome {
         let until = if next < seeds { seeds.min(next + ROUND) } else { next + ROUND };
         let round = campaign(next..until, size, &Rules::default(), false);
         next = until;
+        // At once: whoever waits for a long campaign may want to look at it now.
+        if let Some(failure) = &round.first {
+            println!("seed {}: {}", failure.seed, failure.complaint);
+        }
         all.add(round);
         if told.elapsed().as_secs() >= 5 {
             told = now();

@@ -24,6 +24,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::farewell::{Farewell, TakesLeave};
 use super::impatient::Impatient;
 use super::leave::{Counted, Leave};
+use super::socket::Peer;
 use crate::streams::How;
 
 /// What a connection goes by.
@@ -42,6 +43,7 @@ pub(super) struct Ways {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) leave: Arc<Leave>,
+    pub(super) peer: Peer,
     /// A stream whose farewell was handed to the connection: how that ends decides what it is.
     said: Slot,
     /// A connection that somebody upgraded without our help. It ends with its socket.
@@ -70,6 +72,13 @@ pub(super) struct Held {
     _tracked: TaskTrackerToken,
 }
 
+impl Held {
+    pub(super) fn new(permit: Option<OwnedSemaphorePermit>, tracked: TaskTrackerToken) -> (Self, Arc<Slot>) {
+        let upgraded = Arc::default();
+        (Self { upgraded: Arc::clone(&upgraded), _permit: permit, _tracked: tracked }, upgraded)
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         drop(self.upgraded.take());
@@ -77,12 +86,8 @@ impl Drop for Held {
 }
 
 impl Connection {
-    pub(super) fn new(leave: &Arc<Leave>) -> Self {
-        Self { leave: Arc::clone(leave), said: Slot::default(), upgraded: Arc::default() }
-    }
-
-    pub(super) fn held(&self, permit: Option<OwnedSemaphorePermit>, tracked: TaskTrackerToken) -> Held {
-        Held { upgraded: Arc::clone(&self.upgraded), _permit: permit, _tracked: tracked }
+    pub(super) fn new(leave: &Arc<Leave>, peer: Peer, upgraded: Arc<Slot>) -> Self {
+        Self { leave: Arc::clone(leave), peer, said: Slot::default(), upgraded }
     }
 
     /// A stream has handed over its farewell, all of it.

@@ -144,6 +144,11 @@ impl Stream for Leaving {
                 }
                 return polled;
             }
+            // The kernel would take a goodbye to nobody, too.
+            if this.connection.peer.has_left() {
+                this.over(drop);
+                return Poll::Ready(None);
+            }
             this.at = At::Farewell(&FAREWELL);
         }
         if let At::Farewell([next, rest @ ..]) = this.at {

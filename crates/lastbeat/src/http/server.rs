@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{Connection, Ways};
+use super::connection::{Connection, Held, Ways};
 use super::leave::Leave;
 use super::socket::{Socket, Sockets};
 use crate::agent::{Agent, AgentHandle};
@@ -195,11 +195,12 @@ impl Server {
                     Ok(permit) => {
                         // Frames are small and awaited: Nagle's delay would be added to each of them.
                         let _ = stream.set_nodelay(true);
-                        let connection = Connection::new(leave);
                         let (theirs, ours) =
                             if self.upgraded_apart { (None, Some(permit)) } else { (Some(permit), None) };
-                        let line = Socket::new(stream, sockets, connection.held(theirs, tracker.token()));
-                        let serving = connection.serve(line, peer, Arc::clone(&ways));
+                        let (held, upgraded) = Held::new(theirs, tracker.token());
+                        let socket = Socket::new(stream, sockets, held);
+                        let connection = Connection::new(leave, socket.peer(), upgraded);
+                        let serving = connection.serve(socket, peer, Arc::clone(&ways));
                         tracker.spawn(async move {
                             serving.await;
                             drop(ours);

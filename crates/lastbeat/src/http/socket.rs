@@ -6,9 +6,10 @@
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use socket2::SockRef;
@@ -70,6 +71,23 @@ impl<T> Socket<T> {
         open.streams.insert(key, Arc::clone(&stream));
         drop(open);
         Self { stream, sockets: Arc::clone(sockets), key, _held: held }
+    }
+
+    pub(super) fn peer(&self) -> Peer {
+        Peer(Arc::downgrade(&self.stream))
+    }
+}
+
+/// The other end of a socket, for who neither reads nor writes it.
+#[derive(Debug, Default)]
+pub(super) struct Peer(Weak<Mutex<TcpStream>>);
+
+impl Peer {
+    /// Whether it has gone, also when nobody has read that yet.
+    pub(super) fn has_left(&self) -> bool {
+        let Some(stream) = self.0.upgrade() else { return false };
+        let looked = SockRef::from(&*lock(&stream)).peek(&mut [MaybeUninit::uninit()]);
+        looked.map_or_else(|error| error.kind() != io::ErrorKind::WouldBlock, |read| read == 0)
     }
 }
 

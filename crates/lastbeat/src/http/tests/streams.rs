@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{LIMIT, MORE_THAN_A_SOCKET_HOLDS, Trial, read_to_end, read_until, tally, until};
 use crate::http::connection::{Connection, Ways};
 use crate::http::leave::Leave;
+use crate::http::socket::Peer;
 use crate::http::{Farewell, Sse};
 use crate::streams::{Streams, Tally};
 
@@ -125,14 +126,29 @@ async fn a_client_that_leaves_is_neither_cut_nor_said_goodbye_to() {
     let trial = Trial::of(app()).await;
     let mut before = trial.get("/hello");
     read_until(&mut before, FIRST);
-    drop(before);
-    until(|| trial.streams.tally() == tally(0, 0, 1)).await;
-    // While it is said goodbye to: all that it was sent before waits in the socket yet.
     let mut during = trial.get("/flood");
     read_until(&mut during, "data: ");
+    drop(before);
+    until(|| trial.streams.tally() == tally(0, 0, 1)).await;
     trial.leave.take(false);
+    // All that this one was sent before its goodbye waits in the socket yet.
     drop(during);
     assert_eq!(trial.ends().await, tally(0, 0, 2));
+}
+
+#[tokio::test]
+async fn a_client_whose_leaving_nobody_has_noticed_yet_is_not_said_goodbye_to() {
+    let trial = Trial::of(app()).await;
+    let mut client = tokio::net::TcpStream::connect(trial.address).await.expect("it listens");
+    client.write_all(b"GET /hello HTTP/1.1\r\nhost: test\r\n\r\n").await.expect("it reads");
+    let mut read = Vec::new();
+    while !read.ends_with(FIRST.as_bytes()) {
+        client.read_buf(&mut read).await.expect("the stream begins");
+    }
+    // On one thread, with nothing awaited in between: the server comes to know both in one turn.
+    drop(client);
+    trial.leave.take(false);
+    assert_eq!(trial.ends().await, tally(0, 0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -289,7 +305,8 @@ impl HeldUp {
         let ways = Arc::new(Ways { http: http1::Builder::new(), app, take_max: LIMIT });
         let (near, mut reader) = duplex(1024);
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        let serving = tokio::spawn(Connection::new(&leave).serve(near, peer, ways));
+        let serving =
+            tokio::spawn(Connection::new(&leave, Peer::default(), Arc::default()).serve(near, peer, ways));
         reader.write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n").await.expect("it reads");
         until(|| streams.at_the_end().cut == 1).await;
         leave.take(false);
