@@ -161,8 +161,9 @@ impl Question {
         // It holds the seat: nobody else's generation has its name before it has ended.
         let seat = Arc::clone(seat);
         let generation = worker.spawn(&name, |agent| async move {
-            let done = agent.token().run_until_cancelled(generate(&agent, seat.number, say)).await;
-            if done.is_none() {
+            let whole = agent.token().run_until_cancelled(generate(&agent, seat.number, say)).await;
+            // Called off it sees its token, or that nobody listens any more, whichever comes first.
+            if whole != Some(true) {
                 seat.note("a question is called off");
             }
             Ok(())
@@ -185,8 +186,8 @@ async fn next_line(question: &mut Option<Question>) -> Option<String> {
     }
 }
 
-/// 10 to 15 s of work, as a language model would do it.
-async fn generate(agent: &Agent, seat: usize, say: mpsc::Sender<String>) {
+/// 10 to 15 s of work, as a language model would do it. Says whether all of it was heard.
+async fn generate(agent: &Agent, seat: usize, say: mpsc::Sender<String>) -> bool {
     let thinking = say.clone();
     agent.spawn(&format!("keepalive-{seat}"), |agent| async move {
         agent.token().run_until_cancelled(keep_alive(thinking)).await;
@@ -195,11 +196,11 @@ async fn generate(agent: &Agent, seat: usize, say: mpsc::Sender<String>) {
     for number in 1..=40 + seat % 21 {
         sleep(WORD).await;
         if say.send(format!("word {number}")).await.is_err() {
-            return;
+            return false;
         }
         agent.progress();
     }
-    let _ = say.send("over to you".to_owned()).await;
+    say.send("over to you".to_owned()).await.is_ok()
 }
 
 async fn keep_alive(say: mpsc::Sender<String>) {
