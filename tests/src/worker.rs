@@ -45,7 +45,11 @@ impl Worker {
         command.args(["run", "--worker", who]).args(witness).arg("--");
         command.arg(tools::program("lastbeat-test-worker")).arg(format!("--name={who}")).args(arguments);
         let worker = Self::up(Process::start(&format!("lastbeat run {who}"), &mut command), who);
-        worker.live(collector);
+        // For its witness it is ready from the start; once it has joined, which its agents show, by its own word.
+        collector.wait_for(who, "ready by its own word", PATIENCE, |report| {
+            let has_joined = report.run.as_ref().is_some_and(|run| !run.agents.is_empty());
+            report.condition == Condition::Live && has_joined
+        });
         worker
     }
 
