@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use lastbeat::{Agent, BoxError, Lastbeat, Plan, RunId};
+use lastbeat_wire::signal::ClassHint;
 use tokio::runtime::Builder as Runtime;
 
 use crate::process::{BUDGET_MS, MARK, Process, ROLE, Start};
@@ -216,8 +217,9 @@ fn where_panics_abort_a_crash_is_told_in_time_and_so_is_a_stop() {
             assert!(began.elapsed() <= budget + 2 * SLACK, "{kind:?}, {order}: {:?}", began.elapsed());
             let expected = if order == "panic" { (None, Some(6)) } else { (Some(0), None) };
             assert_eq!((status.code(), status.signal()), expected, "{kind:?}, {order}");
-            let delivered = trouble.has_the_final_of(run);
-            assert!(delivered || host.has_spooled_its_final(run), "{kind:?}, {order}: the final is lost");
+            let fin = trouble.final_of(run).or_else(|| host.spooled_final_of(run));
+            let hint = if order == "panic" { ClassHint::Crashed } else { ClassHint::Shutdown };
+            assert_eq!(fin.and_then(|fin| fin.class_hint), Some(hint), "{kind:?}, {order}");
         }
     }
 }

@@ -103,6 +103,7 @@ fn a_disk_that_fails_or_hangs_costs_the_file_and_not_the_host() {
         let took = words.split(' ').next().and_then(|ms| ms.parse().ok()).expect("a number");
         let took = Duration::from_millis(took);
         assert!(took <= Duration::from_secs(1) + DISK_GRACE + SLACK, "{trouble}: {took:?}");
+        println!("{trouble}: the stop took {took:?}");
         assert_eq!(host.spooled(), [], "{trouble}: what is not on disk is not said to be");
     }
 }

@@ -6,10 +6,12 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use lastbeat_wire::signal::Final;
 use lastbeat_wire::spool::{Instant as SpoolInstant, decode};
-use lastbeat_wire::{Envelope, RunId, Signal};
+use lastbeat_wire::{Envelope, RunId};
 
 use crate::LIMIT;
+use crate::trouble::final_in;
 
 /// What the process is to do.
 pub(crate) const ROLE: &str = "LASTBEAT_MANNERS_ROLE";
@@ -136,9 +138,13 @@ impl Process {
         whole.flat_map(|path| spooled(path)).collect()
     }
 
+    /// The final of a run that waits in the spool.
+    pub(crate) fn spooled_final_of(&self, run: RunId) -> Option<Final> {
+        self.spooled().iter().filter_map(final_in).find(|(of, _)| *of == run).map(|(_, fin)| fin)
+    }
+
     pub(crate) fn has_spooled_its_final(&self, run: RunId) -> bool {
-        let is_its = |it: &Envelope| it.run_id == run && matches!(it.signal, Signal::Final(_));
-        self.spooled().iter().any(is_its)
+        self.spooled_final_of(run).is_some()
     }
 }
 

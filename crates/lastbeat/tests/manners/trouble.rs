@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use lastbeat_wire::envelope::{Batch, decode_batch};
 use lastbeat_wire::reply::{Ack, Frame, Receipt, Rejected, Request};
+use lastbeat_wire::signal::Final;
 use lastbeat_wire::{Code, Envelope, RunId, Signal, Source};
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::{Bytes, Message, WebSocket};
@@ -101,7 +102,7 @@ struct Seen {
     /// How often it did what it does.
     played: AtomicUsize,
     followed: AtomicBool,
-    finals: Mutex<Vec<RunId>>,
+    finals: Mutex<Vec<(RunId, Final)>>,
 }
 
 impl Trouble {
@@ -151,9 +152,14 @@ impl Trouble {
         }
     }
 
-    /// It has acknowledged this run's final as durable.
+    /// The final of this run, if it was acknowledged as durable.
+    pub(crate) fn final_of(&self, run: RunId) -> Option<Final> {
+        let finals = self.seen.finals.lock().expect("no panic");
+        finals.iter().find(|(of, _)| *of == run).map(|(_, fin)| fin.clone())
+    }
+
     pub(crate) fn has_the_final_of(&self, run: RunId) -> bool {
-        self.seen.finals.lock().expect("no panic").contains(&run)
+        self.final_of(run).is_some()
     }
 
     /// Somebody went where a redirect pointed.
@@ -237,8 +243,8 @@ fn play(kind: Kind, mut stream: TcpStream, seen: &Seen, elsewhere: &str) -> Opti
         }
         // Counted first: who waits for it may end everything as soon as it is there.
         if receipt.acks.iter().any(|ack| ack.durable) && kind != Kind::WrongAcks {
-            let finals = said.iter().filter(|it| matches!(it.signal, Signal::Final(_)));
-            seen.finals.lock().expect("no panic").extend(finals.map(|it| it.run_id));
+            let finals = said.iter().filter_map(final_in);
+            seen.finals.lock().expect("no panic").extend(finals);
         }
         let text = serde_json::to_string(&Frame::Receipt(receipt)).expect("it is JSON");
         socket.send(Message::text(text)).ok()?;
@@ -247,6 +253,10 @@ fn play(kind: Kind, mut stream: TcpStream, seen: &Seen, elsewhere: &str) -> Opti
             return Some(());
         }
     }
+}
+
+pub(crate) fn final_in(envelope: &Envelope) -> Option<(RunId, Final)> {
+    if let Signal::Final(fin) = &envelope.signal { Some((envelope.run_id, fin.clone())) } else { None }
 }
 
 /// Reads the request whole, so that the answer is not lost in a reset, and answers.
