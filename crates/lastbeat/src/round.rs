@@ -15,11 +15,11 @@ use crate::spool::{self, Leftover};
 use crate::wake::Sleeper;
 
 /// The most bytes of envelopes in one message. Small: it is put together under the lock.
-const MESSAGE_MAX_BYTES: usize = 64 * 1024;
+const MESSAGE_MAX_BYTES: usize = 32 * 1024;
 /// The longest sleep, for no reason but to have a limit.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
-/// How often the host's code may panic on the thread before it is given up.
+/// How often a round may panic before the thread is given up.
 const PANICS_MAX: u32 = 64;
 
 /// What the thread has in hands.
@@ -75,8 +75,8 @@ impl Round {
 
     /// Goes round until the courier quits.
     ///
-    /// What it tells goes to the host's log, and what it obeys is the host's code too: a panic in either costs the
-    /// link that was open and not the thread, for a worker that falls silent over its log would be taken for dead.
+    /// A panic in it, a fault of ours, costs the link that was open and not the thread: a worker that falls silent
+    /// over a fault of its guest would be taken for dead.
     pub(crate) fn run(mut self) {
         let mut panics = 0;
         loop {
@@ -189,7 +189,7 @@ impl Round {
         drop(state);
         if !facts.is_empty() {
             let (ids, texts): (Vec<FactId>, Vec<String>) = facts.into_iter().unzip();
-            self.link.send(ids, format!("[{}]", texts.join(",")), now);
+            self.link.send(ids, array_of(texts), now);
         } else if let Some(make) = beat_due {
             let signal = make();
             let beat = self.shared.lock().outbox.beat(signal);
@@ -334,6 +334,17 @@ impl AtHand {
         }
         self.next += ids.len();
         self.pending.extend(&ids);
-        (!ids.is_empty()).then(|| (ids, format!("[{}]", texts.join(","))))
+        (!ids.is_empty()).then(|| (ids, array_of(texts)))
     }
+}
+
+/// One array of them; each is let go as soon as it is copied.
+fn array_of(texts: Vec<String>) -> String {
+    let mut array = String::with_capacity(texts.iter().map(|text| text.len() + 1).sum::<usize>() + 2);
+    for text in texts {
+        array.push(if array.is_empty() { '[' } else { ',' });
+        array.push_str(&text);
+    }
+    array.push(']');
+    array
 }

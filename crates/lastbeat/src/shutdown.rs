@@ -22,15 +22,15 @@ use crate::summary::Summary;
 /// one that ignores its token must not eat the time of all steps.
 const AGENTS_FIRST: Duration = Duration::from_secs(5);
 /// The most rows of steps kept with all their texts, and the longest text of an error in those after them.
-const WHOLE_ROWS_MAX: usize = 32;
+const WHOLE_ROWS_MAX: usize = 16;
 const ERROR_MAX_BYTES: usize = 80;
 /// How long tasks that were told to end are waited for before they are counted as untracked.
 const LAST_TASKS: Duration = Duration::from_millis(20);
 
 /// Does the stop that was asked. Returns when the final heartbeat is delivered or spooled.
 pub(crate) fn run(run: &Arc<Inner>, plan: Plan) {
-    // What is told on the way goes to the host's log. One that panics costs the account of the cleanup, and not the
-    // word that the run has ended: after a final that was said already this one says nothing.
+    // A panic in it, a fault of ours, costs the account of the cleanup and not the word that the run has ended: after
+    // a final that was said already this one says nothing.
     if std::panic::catch_unwind(AssertUnwindSafe(|| stop(run, plan))).is_err() {
         let cause = run.stop.first().map(|(cause, _)| cause);
         let _ = say_final(run, cause.as_ref(), None, run.deadline.flush);
